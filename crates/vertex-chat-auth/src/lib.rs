@@ -1,0 +1,62 @@
+//! Google credentials to access tokens.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use vertex_chat_auth::{CredentialsOptions, TokenSource};
+//! use vertex_chat_transport::{HttpConnector, SystemClock};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), vertex_chat_auth::AuthError> {
+//! let credentials = CredentialsOptions::new(Arc::new(HttpConnector::new()), Arc::new(SystemClock)).find()?;
+//! let token = match credentials.cached() {
+//!     Some(token) => token,
+//!     None => credentials.refresh().await?,
+//! };
+//! let request = http::Request::get("https://…").header("authorization", token.authorization());
+//! # Ok(()) }
+//! ```
+//!
+//! **What it is.** [`TokenSource`], the one thing that a client asks for tokens; a [cache](Cached) that asks Google once
+//! however many ask it; and what stands behind it: a service account's key, exchanged for an access token
+//! ([`ServiceAccountKey`]) or signing its own, or a token from elsewhere.
+//!
+//! **What it is not, yet.** The other kinds of Application Default Credentials: a user's login, the metadata server,
+//! impersonation, workload identity federation. A file of such a kind is recognised and refused by name. API keys are
+//! not credentials of this kind.
+//!
+//! **Do not cache tokens yourself.** [`TokenSource::cached`] costs a lock and a counter, and knows when a token is
+//! about to die; a cache on top of it does not.
+//!
+//! # Refreshing
+//!
+//! A token is *fresh* until 225 s before its end (never more than half its life), then *stale*: it is still handed out
+//! while one task, started by whoever comes first, gets the next. From 10 s before its end it is *dead*: whoever asks
+//! waits for the one request. A failed refresh leaves a stale token in use, and is tried again after a back-off; no
+//! error is for ever. There is no task while nobody asks.
+
+mod cache;
+mod credentials;
+mod environment;
+mod error;
+mod key;
+mod oauth;
+mod secret;
+mod service_account;
+mod source;
+
+pub use cache::{BACKOFF_MAX, Cached, DEAD_MARGIN, FORCED_REFRESH_GAP, Fetch, FetchedToken, STALE_MARGIN};
+pub use credentials::{
+    CREDENTIAL_FILE_BYTES_MAX, Credentials, CredentialsKind, CredentialsOptions, PROJECT_VARIABLES,
+};
+pub use environment::Environment;
+pub use error::{AuthError, AuthErrorKind};
+pub use oauth::{TOKEN_ANSWER_BYTES_MAX, TOKEN_ATTEMPT_TIMEOUT, TOKEN_ATTEMPTS_MAX, TOKEN_TOTAL_TIMEOUT};
+pub use secret::Secret;
+pub use service_account::{ServiceAccountKey, ServiceAccountSource, TokenForm};
+pub use source::{AccessToken, NoToken, StaticToken, TokenSource};
+
+/// The scope that every Google Cloud service takes.
+pub const CLOUD_PLATFORM_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+/// The token endpoint of key files that name none, and the audience of every assertion for Google.
+pub const GOOGLE_TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
+/// The universe of everyone who is not in a sovereign cloud.
+pub const DEFAULT_UNIVERSE: &str = "googleapis.com";

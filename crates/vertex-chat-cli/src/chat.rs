@@ -1,0 +1,371 @@
+//! `vertex-chat chat`: one question, or a conversation.
+
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::Args;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use vertex_chat::{
+    Accumulator, CallOptions, ChatCompletion, ChatCompletionChunk, ChatRequest, Client, Content, ContentPart,
+    ErrorKind, Json, Message, Policy, Report, ResponseFormat, Timeouts,
+};
+
+use crate::emulate::Embedded;
+use crate::target::Target;
+use crate::{Failure, interrupted, out};
+
+/// The model when none is named.
+const DEFAULT_MODEL: &str = "google/gemini-2.5-flash";
+/// The largest picture, and the longest prompt, that is read from a file or from stdin.
+const INPUT_BYTES_MAX: u64 = 20 << 20;
+
+#[derive(Debug, Args)]
+pub(crate) struct ChatArguments {
+    /// What to ask; `-` or nothing reads it from stdin. Without it on a terminal: a conversation.
+    prompt: Option<String>,
+    /// Instructions above the conversation.
+    #[arg(long, short)]
+    system: Option<String>,
+    /// A picture, or on Vertex other media: a file, or an address (gs://…, https://…). May be given several times.
+    #[arg(long, value_name = "FILE|URL")]
+    image: Vec<String>,
+    /// The model, on Vertex `publisher/model`. Else google/gemini-2.5-flash; none for an endpoint of your own.
+    #[arg(long, short)]
+    model: Option<String>,
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    parameters: Parameters,
+    /// Print the whole completion as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Wait for the whole answer instead of showing it as it arrives.
+    #[arg(long)]
+    no_stream: bool,
+    /// Ask an emulator that is started for this command: no cloud project, no credentials.
+    #[arg(long, conflicts_with_all = ["host", "base_url"])]
+    emulator: bool,
+    /// Give up after this many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Parameters")]
+struct Parameters {
+    /// Randomness, 0 to 2.
+    #[arg(long)]
+    temperature: Option<f64>,
+    /// Probability mass to choose from, 0 to 1.
+    #[arg(long)]
+    top_p: Option<f64>,
+    /// The most tokens of the answer. On Gemini thinking counts.
+    #[arg(long)]
+    max_tokens: Option<i64>,
+    /// For answers that can be had again.
+    #[arg(long)]
+    seed: Option<i64>,
+    /// Where to stop. May be given several times.
+    #[arg(long)]
+    stop: Vec<String>,
+    /// How much the model should think: none, minimal, low, medium, high.
+    #[arg(long)]
+    reasoning_effort: Option<String>,
+    /// The answer is to be JSON, of the JSON Schema in this file if one is named.
+    #[arg(long, value_name = "SCHEMA.json", num_args = 0..=1, default_missing_value = "")]
+    json_answer: Option<String>,
+    /// Any other parameter; a value that is not JSON is a string. May be given several times.
+    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE")]
+    other: Vec<String>,
+    /// What becomes of parameters that the server does not take: forward, drop or reject. Else drop on Gemini and
+    /// forward elsewhere.
+    #[arg(long, value_name = "POLICY", value_parser = policy)]
+    unsupported: Option<Policy>,
+}
+
+fn policy(text: &str) -> Result<Policy, String> {
+    match text {
+        "forward" => Ok(Policy::Forward),
+        "drop" => Ok(Policy::Drop),
+        "reject" => Ok(Policy::Reject),
+        _ => Err("it is one of forward, drop, reject".to_owned()),
+    }
+}
+
+pub(crate) async fn run(arguments: ChatArguments, verbose: bool) -> Result<(), Failure> {
+    let embedded = match arguments.emulator {
+        true => Some(Embedded::start(&arguments.target, verbose).await?),
+        false => None,
+    };
+    let builder = match &embedded {
+        Some(embedded) => embedded.apply(arguments.target.apply(Client::builder())),
+        None => arguments.target.apply(Client::builder()),
+    };
+    let client = builder.build()?;
+    let result = converse(&arguments, &client).await;
+    if let Some(embedded) = embedded {
+        embedded.stop().await;
+    }
+    result
+}
+
+async fn converse(arguments: &ChatArguments, client: &Client) -> Result<(), Failure> {
+    let prompt = match arguments.prompt.as_deref() {
+        Some("-") => Some(read_stdin()?),
+        Some(prompt) => Some(prompt.to_owned()),
+        None if std::io::stdin().is_terminal() => None,
+        None => Some(read_stdin()?),
+    };
+    let mut request = base_request(arguments)?;
+    let options = call_options(arguments)?;
+    match prompt {
+        Some(prompt) => {
+            request.messages.push(Message::user(user_content(prompt, &arguments.image)?));
+            tokio::select! {
+                result = ask(client, request, &options, arguments) => result.map(|_| ()),
+                failure = interrupted() => Err(failure),
+            }
+        }
+        None => conversation(client, request, &options, arguments).await,
+    }
+}
+
+/// Asks once and shows the answer.
+async fn ask(
+    client: &Client,
+    request: ChatRequest,
+    options: &CallOptions,
+    arguments: &ChatArguments,
+) -> Result<ChatCompletion, Failure> {
+    if arguments.no_stream {
+        let answer = client.chat_with(request, options).await?;
+        tell_report(answer.meta().report());
+        let completion = answer.into_inner();
+        if !arguments.json {
+            out::write(&completion.text())?;
+        }
+        return finish(completion, arguments);
+    }
+    let mut stream = client.chat_stream_with(request, options).await?;
+    tell_report(stream.meta().report());
+    let mut whole = Accumulator::new();
+    let mut shown = String::new();
+    while let Some(chunk) = stream.next().await {
+        let chunk: ChatCompletionChunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                if !shown.is_empty() && !shown.ends_with('\n') && !arguments.json {
+                    out::write("\n")?;
+                }
+                return Err(error.into());
+            }
+        };
+        if !arguments.json && !chunk.text().is_empty() {
+            out::write(chunk.text())?;
+            chunk.text().clone_into(&mut shown);
+        }
+        whole.push(chunk).map_err(|error| Failure::Local(error.to_string()))?;
+    }
+    finish(whole.into_completion(), arguments)
+}
+
+/// Shows what is left to show of an answer whose text has been shown.
+fn finish(completion: ChatCompletion, arguments: &ChatArguments) -> Result<ChatCompletion, Failure> {
+    if arguments.json {
+        let json = serde_json::to_string_pretty(&completion).expect("because a completion is JSON");
+        out::line(json)?;
+        return Ok(completion);
+    }
+    let text = completion.text();
+    if !text.is_empty() && !text.ends_with('\n') {
+        out::write("\n")?;
+    }
+    for call in completion.tool_calls() {
+        out::line(format_args!("tool call: {}({})", call.name(), call.arguments()))?;
+    }
+    let choice = completion.choices.first();
+    if let Some(refusal) = choice.and_then(|it| it.message.as_ref()?.refusal.get()) {
+        out::note(format_args!("the model refused: {refusal}"));
+    }
+    match choice.and_then(|it| it.finish_reason.get()) {
+        Some(reason) if *reason == "length" => {
+            out::note("note: the answer ends at the token limit; on Gemini thinking counts towards it");
+        }
+        Some(reason) if *reason == "content_filter" => out::note("note: a filter ended the answer"),
+        _ => {}
+    }
+    Ok(completion)
+}
+
+fn tell_report(report: &Report) {
+    for note in report.notes() {
+        out::note(format_args!("note: {note}"));
+    }
+}
+
+/// Questions from a terminal until it ends. Ctrl-C gives up an answer, and at the prompt the conversation.
+async fn conversation(
+    client: &Client,
+    mut request: ChatRequest,
+    options: &CallOptions,
+    arguments: &ChatArguments,
+) -> Result<(), Failure> {
+    out::note("A conversation; end it with Ctrl-D. Ctrl-C gives up an answer.");
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let mut images = arguments.image.as_slice();
+    loop {
+        out::write("> ")?;
+        let line = tokio::select! {
+            line = lines.next_line() => line.map_err(|error| Failure::Local(format!("stdin: {error}")))?,
+            failure = interrupted() => return Err(failure),
+        };
+        let Some(line) = line else { return out::write("\n") };
+        if line.trim().is_empty() {
+            continue;
+        }
+        request.messages.push(Message::user(user_content(line, images)?));
+        let answer = tokio::select! {
+            answer = ask(client, request.clone(), options, arguments) => answer,
+            _ = interrupted() => {
+                out::note("\n(given up)");
+                request.messages.pop();
+                continue;
+            }
+        };
+        match answer {
+            Ok(completion) => {
+                images = &[];
+                request.messages.extend(completion.to_message());
+            }
+            Err(Failure::Client(error)) if error.kind() != ErrorKind::Configuration => {
+                // The question is taken back, so that it can be put differently.
+                Failure::Client(error).tell();
+                request.messages.pop();
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// The request without the question.
+fn base_request(arguments: &ChatArguments) -> Result<ChatRequest, Failure> {
+    let messages: Vec<Message> = arguments.system.iter().map(|it| Message::system(it.as_str())).collect();
+    let has_own_model = arguments.target.endpoint.is_some();
+    let model = arguments.model.clone().or_else(|| (!has_own_model).then(|| DEFAULT_MODEL.to_owned()));
+    let mut request = ChatRequest::without_model(messages);
+    request.model = model;
+    let parameters = &arguments.parameters;
+    request.temperature = parameters.temperature;
+    request.top_p = parameters.top_p;
+    request.max_tokens = parameters.max_tokens;
+    request.seed = parameters.seed;
+    if !parameters.stop.is_empty() {
+        request.stop = Some(parameters.stop.clone().into());
+    }
+    request.reasoning_effort = parameters.reasoning_effort.as_deref().map(Into::into);
+    request.response_format = match parameters.json_answer.as_deref() {
+        None => None,
+        Some("") => Some(ResponseFormat::json_object()),
+        Some(path) => Some(ResponseFormat::json_schema("answer", read_schema(path)?)),
+    };
+    if parameters.other.is_empty() { Ok(request) } else { with_parameters(request, &parameters.other) }
+}
+
+fn read_schema(path: &str) -> Result<Json, Failure> {
+    let text = read_file(Path::new(path))?;
+    let text = String::from_utf8(text).map_err(|_| Failure::Usage(format!("{path} is not UTF-8")))?;
+    text.parse().map_err(|error| Failure::Usage(format!("{path} is not JSON: {error}")))
+}
+
+/// Sets parameters by name, through JSON, so that every one of the protocol and of a server's own can be set.
+fn with_parameters(request: ChatRequest, parameters: &[String]) -> Result<ChatRequest, Failure> {
+    let mut value = serde_json::to_value(request).expect("because every field of a request is JSON");
+    for parameter in parameters {
+        let Some((name, text)) = parameter.split_once('=') else {
+            return Err(Failure::Usage(format!("`--param {parameter}` is not NAME=VALUE")));
+        };
+        value[name] = serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::from(text));
+    }
+    vertex_chat::types::from_str(&value.to_string())
+        .map_err(|error| Failure::Usage(format!("--param: {error}")))
+}
+
+fn call_options(arguments: &ChatArguments) -> Result<CallOptions, Failure> {
+    let mut options = CallOptions::new();
+    if let Some(seconds) = arguments.timeout {
+        let total = Duration::try_from_secs_f64(seconds)
+            .map_err(|error| Failure::Usage(format!("--timeout: {error}")))?;
+        options = options.with_timeouts(Timeouts::default().with_total(total));
+    }
+    if let Some(policy) = arguments.parameters.unsupported {
+        options = options.with_policy(policy);
+    }
+    Ok(options)
+}
+
+fn user_content(prompt: String, images: &[String]) -> Result<Content, Failure> {
+    if images.is_empty() {
+        return Ok(prompt.into());
+    }
+    let mut parts = vec![ContentPart::text(prompt)];
+    for image in images {
+        parts.push(ContentPart::image_url(image_url(image)?));
+    }
+    Ok(parts.into())
+}
+
+/// An address as it is; a file as `data:`.
+fn image_url(image: &str) -> Result<String, Failure> {
+    if ["gs://", "http://", "https://", "data:"].iter().any(|scheme| image.starts_with(scheme)) {
+        return Ok(image.to_owned());
+    }
+    let path = Path::new(image);
+    let extension = path.extension().and_then(|it| it.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let mime = match extension.as_str() {
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "webp" => "image/webp",
+        "gif" => "image/gif",
+        "heic" => "image/heic",
+        "heif" => "image/heif",
+        "pdf" => "application/pdf",
+        "mp3" => "audio/mp3",
+        "wav" => "audio/wav",
+        "mp4" => "video/mp4",
+        _ => {
+            let known = "png, jpg, webp, gif, heic, heif, pdf, mp3, wav, mp4";
+            return Err(Failure::Usage(format!(
+                "{image}: the file's type is not known by its name; known are {known}"
+            )));
+        }
+    };
+    Ok(format!("data:{mime};base64,{}", STANDARD.encode(read_file(path)?)))
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    let cannot = |error: std::io::Error| Failure::Usage(format!("{}: {error}", path.display()));
+    let file = std::fs::File::open(path).map_err(cannot)?;
+    read_all(file, &path.display().to_string())
+}
+
+fn read_stdin() -> Result<String, Failure> {
+    let bytes = read_all(std::io::stdin().lock(), "stdin")?;
+    let text = String::from_utf8(bytes).map_err(|_| Failure::Usage("stdin is not UTF-8".to_owned()))?;
+    match text.trim_end_matches(['\n', '\r']) {
+        "" => Err(Failure::Usage("there is no prompt: give it as an argument or on stdin".to_owned())),
+        text => Ok(text.to_owned()),
+    }
+}
+
+fn read_all(source: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read = source.take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+    if bytes.len() as u64 > INPUT_BYTES_MAX {
+        return Err(Failure::Usage(format!("{name} is larger than {INPUT_BYTES_MAX} bytes")));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,179 @@
+//! `vertex-chat emulate`, and the emulator inside `chat --emulator`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use vertex_chat::ClientBuilder;
+use vertex_chat::transport::{Connector, HttpConnector, Profile, SystemClock};
+use vertex_chat_emulator::{
+    Emulator, Engine, LOCATION, LogEntry, PROJECT, RunningEmulator, TGI_ENDPOINT, VLLM_ENDPOINT,
+};
+
+use crate::target::Target;
+use crate::{Failure, interrupted, out};
+
+#[derive(Debug, Args)]
+pub(crate) struct EmulateArguments {
+    /// The port; 0 for any. The address is the first line that is printed.
+    #[arg(long, default_value_t = 8085)]
+    port: u16,
+    /// Where to write the service account key. Else a new file in the temporary directory.
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Have a real model talk: the base URL of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1.
+    #[arg(long, value_name = "URL")]
+    engine: Option<String>,
+    /// The model to ask the engine for. Else none is named. The engine's key is taken from ENGINE_API_KEY.
+    #[arg(long, requires = "engine", value_name = "NAME")]
+    engine_model: Option<String>,
+    /// Milliseconds to wait before each chunk of a stream.
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    pace: u64,
+    /// How long tokens live, in seconds. Below 302 Google's own libraries ask for a new one on every call.
+    #[arg(long, value_name = "SECONDS")]
+    expires_in: Option<u64>,
+    /// Do not print requests on stderr.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+pub(crate) async fn run(arguments: EmulateArguments) -> Result<(), Failure> {
+    let mut builder = Emulator::builder(Arc::new(SystemClock)).pace(Duration::from_millis(arguments.pace));
+    if let Some(url) = &arguments.engine {
+        let exchange = HttpConnector::new().connect(&Profile::Public);
+        let exchange = exchange.map_err(|error| Failure::Local(error.to_string()))?;
+        let mut engine =
+            Engine::new(exchange, url).map_err(|_| Failure::Usage(format!("--engine {url}: not a URL")))?;
+        if let Some(model) = arguments.engine_model {
+            engine = engine.with_model(model);
+        }
+        if let Ok(key) = std::env::var("ENGINE_API_KEY") {
+            engine = engine.with_api_key(&key);
+        }
+        builder = builder.engine(engine);
+    }
+    if !arguments.quiet {
+        builder = builder.on_request(tell);
+    }
+    let emulator = builder.build();
+    if let Some(seconds) = arguments.expires_in {
+        emulator.set_expires_in(seconds);
+    }
+    let running = start(&emulator, arguments.port).await?;
+    let key_file = KeyFile::write(&running.service_account_json(), arguments.key_file.as_deref())?;
+    let base_url = running.base_url();
+    out::line(&base_url)?;
+    out::line(format_args!("# key file: {}", key_file.path.display()))?;
+    out::line("# for vertex-chat and Google's libraries:")?;
+    out::line(format_args!("export GOOGLE_APPLICATION_CREDENTIALS={}", key_file.path.display()))?;
+    out::line("# for OpenAI's libraries, with a token from `vertex-chat token`:")?;
+    out::line(format_args!("export OPENAI_BASE_URL={}", running.openai_base_url()))?;
+    out::line(format_args!("# endpoints of one's own: {VLLM_ENDPOINT} (vLLM), {TGI_ENDPOINT} (TGI)"))?;
+    tokio::select! {
+        () = running.wait() => Err(Failure::Local("the emulator ended".to_owned())),
+        failure = interrupted() => Err(failure),
+    }
+}
+
+fn tell(entry: &LogEntry) {
+    out::note(format_args!("emulator: {entry}"));
+}
+
+async fn start(emulator: &Emulator, port: u16) -> Result<RunningEmulator, Failure> {
+    let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+    emulator
+        .start(address)
+        .await
+        .map_err(|error| Failure::Local(format!("cannot listen on {address}: {error}")))
+}
+
+/// A key file, removed when the program ends if it lies in the temporary directory.
+struct KeyFile {
+    path: PathBuf,
+    temporary: bool,
+}
+
+impl KeyFile {
+    fn write(json: &str, path: Option<&Path>) -> Result<Self, Failure> {
+        let temporary = path.is_none();
+        let path = match path {
+            Some(path) => path.to_owned(),
+            None => {
+                std::env::temp_dir().join(format!("vertex-chat-{}-service-account.json", std::process::id()))
+            }
+        };
+        let cannot = |error: &dyn std::fmt::Display| Failure::Local(format!("{}: {error}", path.display()));
+        if path.exists() {
+            // An emulator's old key is replaced; anything else may be somebody's real key.
+            let old = std::fs::read_to_string(&path).unwrap_or_default();
+            if !old.contains(&format!("emulator@{PROJECT}.iam.gserviceaccount.com")) {
+                return Err(cannot(&"exists and is not an emulator's key; it is left alone"));
+            }
+            std::fs::remove_file(&path).map_err(|error| cannot(&error))?;
+        }
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+            options.mode(0o600);
+        }
+        let mut file = options.open(&path).map_err(|error| cannot(&error))?;
+        std::io::Write::write_all(&mut file, json.as_bytes()).map_err(|error| cannot(&error))?;
+        Ok(Self { path, temporary })
+    }
+}
+
+impl Drop for KeyFile {
+    fn drop(&mut self) {
+        if self.temporary {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The emulator of one `chat --emulator`: over TCP, with a key file, as if it were far away.
+pub(crate) struct Embedded {
+    running: RunningEmulator,
+    key_file: KeyFile,
+}
+
+impl Embedded {
+    pub(crate) async fn start(target: &Target, verbose: bool) -> Result<Self, Failure> {
+        let mut builder = Emulator::builder(Arc::new(SystemClock));
+        if verbose {
+            builder = builder.on_request(tell);
+        }
+        let running = start(&builder.build(), 0).await?;
+        let json = match &target.credentials {
+            None => running.service_account_json(),
+            // Somebody's own key, to see it refused: it is sent to the emulator and nowhere else.
+            Some(path) => redirected(path, &running.base_url())?,
+        };
+        Ok(Self { key_file: KeyFile::write(&json, None)?, running })
+    }
+
+    /// Turns a client to the emulator.
+    pub(crate) fn apply(&self, builder: ClientBuilder) -> ClientBuilder {
+        builder
+            .environment(vertex_chat::Environment::of::<&str, &str>([("GOOGLE_CLOUD_LOCATION", LOCATION)]))
+            .host(self.running.base_url())
+            .credentials_file(&self.key_file.path)
+    }
+
+    pub(crate) async fn stop(self) {
+        self.running.stop().await;
+    }
+}
+
+/// A key file with the emulator's token endpoint in it.
+fn redirected(path: &Path, base_url: &str) -> Result<String, Failure> {
+    let cannot = |what: &dyn std::fmt::Display| Failure::Usage(format!("{}: {what}", path.display()));
+    let json = std::fs::read(path).map_err(|error| cannot(&error))?;
+    let mut value: serde_json::Value = serde_json::from_slice(&json).map_err(|_| cannot(&"not JSON"))?;
+    value["token_uri"] = serde_json::Value::from(format!("{base_url}/token"));
+    Ok(value.to_string())
+}

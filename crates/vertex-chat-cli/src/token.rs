@@ -1,0 +1,53 @@
+//! `vertex-chat token`: an access token, for programs that cannot get one themselves.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::json;
+use vertex_chat::auth::{Credentials, CredentialsOptions, TokenSource};
+use vertex_chat::transport::{HttpConnector, SystemClock};
+
+use crate::{Failure, interrupted, out};
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenArguments {
+    /// A service account key. Else GOOGLE_APPLICATION_CREDENTIALS.
+    #[arg(long, value_name = "FILE")]
+    credentials: Option<PathBuf>,
+    /// Print an HTTP header: `Authorization: Bearer …`.
+    #[arg(long, conflicts_with = "json")]
+    header: bool,
+    /// Print JSON: the token, and the headers that go with it.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(arguments: TokenArguments) -> Result<(), Failure> {
+    let credentials = find(arguments.credentials.as_ref())?;
+    let token = tokio::select! {
+        token = credentials.refresh() => token?,
+        failure = interrupted() => return Err(failure),
+    };
+    let secret = token.secret().expose();
+    if arguments.header {
+        return out::line(format_args!("Authorization: Bearer {secret}"));
+    }
+    if arguments.json {
+        let headers: serde_json::Map<_, _> = token
+            .headers()
+            .iter()
+            .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.into())))
+            .collect();
+        return out::line(json!({"access_token": secret, "token_type": "Bearer", "headers": headers}));
+    }
+    out::line(secret)
+}
+
+pub(crate) fn find(file: Option<&PathBuf>) -> Result<Credentials, Failure> {
+    let options = CredentialsOptions::new(Arc::new(HttpConnector::new()), Arc::new(SystemClock));
+    Ok(match file {
+        Some(path) => options.from_file(path)?,
+        None => options.find()?,
+    })
+}

@@ -1,0 +1,593 @@
+//! Vertex AI's chat completions, and the Google that stands before them, on this machine.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use vertex_chat_emulator::Emulator;
+//! use vertex_chat_transport::SystemClock;
+//!
+//! # #[tokio::main] async fn main() -> std::io::Result<()> {
+//! let running = Emulator::new(Arc::new(SystemClock)).start("127.0.0.1:0".parse().unwrap()).await?;
+//! println!("{}", running.base_url());            // http://127.0.0.1:41234
+//! let key_file = running.service_account_json();  // works with any Google library: its token_uri points here
+//! # assert!(key_file.contains(&running.base_url()));
+//! # running.stop().await;
+//! # Ok(()) }
+//! ```
+//!
+//! **What it is.** An HTTP server, and an [`Exchange`] for those who want no socket. It makes a service account with a key
+//! of its own, checks assertions strictly (RS256 only, times, audience, scope), gives out tokens that expire, and answers
+//! chat completions in the shapes of the services: Gemini and partners behind `openapi`, vLLM and TGI behind endpoint
+//! ids. What the models say is the same every time; [an engine](Engine) can say it instead.
+//!
+//! **What it is not.** A model. And it shares no code with the client it is used to test: it knows nothing of
+//! `vertex-chat`, `vertex-chat-params` or `vertex-chat-auth`.
+//!
+//! # Control
+//!
+//! | request | does |
+//! |---|---|
+//! | `GET /emulator/log`, `DELETE /emulator/log` | shows, empties the request log |
+//! | `POST /emulator/faults`, `DELETE /emulator/faults` | adds a [`Fault`], or an array of them; forgets all |
+//! | `POST /emulator/tokens` `{"revoke": "token-1"}`, `{"revoke": true}`, `{"expires_in": 60}` | revokes one or all, sets the life of new ones |
+//! | `POST /emulator/clock` `{"advance_seconds": 3600}` | moves the emulator's clock |
+//! | `GET /emulator/service-account.json` | the key file |
+
+mod answer;
+mod engine;
+mod faults;
+mod key;
+mod log;
+mod reply;
+mod schema;
+mod tokens;
+mod vertex;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use vertex_chat_transport::serve::{Refusal, ServeOptions, serve};
+use vertex_chat_transport::{Body, Clock, Exchange, Request, Response, TransportError};
+
+pub use engine::Engine;
+pub use faults::{Fault, FaultPlace};
+pub use log::{LOG_ENTRIES_MAX, LogEntry};
+pub use vertex::Container;
+
+use faults::FAULTS_MAX;
+use key::Account;
+use log::Log;
+use reply::{GoogleError, Piece, Pieces, json_reply, not_found_page};
+use tokens::Tokens;
+use vertex::{Accepted, Pen, accept_container, accept_openapi};
+
+/// The project of the emulator's service account.
+pub const PROJECT: &str = "emulator-project";
+/// A region for examples; every other works as well.
+pub const LOCATION: &str = "us-central1";
+/// The id of the endpoint with a vLLM container.
+pub const VLLM_ENDPOINT: &str = "1234567890123456789";
+/// The id of the endpoint with a TGI container.
+pub const TGI_ENDPOINT: &str = "2345678901234567890";
+
+/// The emulator.
+#[derive(Clone)]
+pub struct Emulator(Arc<Inner>);
+
+struct Inner {
+    account: Account,
+    clock: Arc<dyn Clock>,
+    engine: Option<Engine>,
+    pace: Duration,
+    project: String,
+    endpoints: Vec<(String, Container)>,
+    on_request: Option<Told>,
+    /// Where it is reached, once that is known.
+    base_url: OnceLock<String>,
+    state: Mutex<State>,
+}
+
+/// Who is told of requests.
+type Told = Box<dyn Fn(&LogEntry) + Send + Sync>;
+
+#[derive(Default)]
+struct State {
+    tokens: Tokens,
+    faults: Vec<Fault>,
+    log: Log,
+    /// How far the emulator's clock is ahead.
+    ahead: Duration,
+    answers: u64,
+}
+
+/// An emulator, to be put together.
+pub struct EmulatorBuilder {
+    clock: Arc<dyn Clock>,
+    account: Option<Account>,
+    engine: Option<Engine>,
+    pace: Duration,
+    project: String,
+    endpoints: Vec<(String, Container)>,
+    on_request: Option<Told>,
+}
+
+impl fmt::Debug for EmulatorBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmulatorBuilder").field("project", &self.project).finish_non_exhaustive()
+    }
+}
+
+impl EmulatorBuilder {
+    /// Has this engine say what models say.
+    #[must_use]
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engine = Some(engine);
+        self
+    }
+
+    /// Waits this long before each chunk of a stream.
+    #[must_use]
+    pub fn pace(mut self, pace: Duration) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// The project of the service account.
+    #[must_use]
+    pub fn project(mut self, project: impl Into<String>) -> Self {
+        self.project = project.into();
+        self
+    }
+
+    /// Adds an endpoint with a container behind it.
+    #[must_use]
+    pub fn endpoint(mut self, id: impl Into<String>, container: Container) -> Self {
+        self.endpoints.push((id.into(), container));
+        self
+    }
+
+    /// Checks assertions of this account, whose private key is elsewhere, in place of one of its own.
+    /// `public_key` is PKCS#1 in DER.
+    #[must_use]
+    pub fn account(mut self, email: &str, key_id: &str, public_key: &[u8]) -> Self {
+        self.account = Some(Account::of_public_key(email, key_id, &self.project, public_key));
+        self
+    }
+
+    /// Calls this for every request, when it has been answered.
+    #[must_use]
+    pub fn on_request(mut self, told: impl Fn(&LogEntry) + Send + Sync + 'static) -> Self {
+        self.on_request = Some(Box::new(told));
+        self
+    }
+
+    /// The emulator. Makes a key, unless there is an account, which takes some 100 ms.
+    #[must_use]
+    pub fn build(self) -> Emulator {
+        Emulator(Arc::new(Inner {
+            account: self.account.unwrap_or_else(|| Account::generate(&self.project)),
+            clock: self.clock,
+            engine: self.engine,
+            pace: self.pace,
+            project: self.project,
+            endpoints: self.endpoints,
+            on_request: self.on_request,
+            base_url: OnceLock::new(),
+            state: Mutex::default(),
+        }))
+    }
+}
+
+impl fmt::Debug for Emulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emulator").field("base_url", &self.0.base_url.get()).finish_non_exhaustive()
+    }
+}
+
+impl Emulator {
+    /// An emulator as it comes.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self::builder(clock).build()
+    }
+
+    /// An emulator, to be put together.
+    #[must_use]
+    pub fn builder(clock: Arc<dyn Clock>) -> EmulatorBuilder {
+        EmulatorBuilder {
+            clock,
+            account: None,
+            engine: None,
+            pace: Duration::ZERO,
+            project: PROJECT.to_owned(),
+            endpoints: vec![
+                (VLLM_ENDPOINT.to_owned(), Container::Vllm),
+                (TGI_ENDPOINT.to_owned(), Container::Tgi),
+            ],
+            on_request: None,
+        }
+    }
+
+    /// Listens at this address, port 0 for any, and serves until it is stopped.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub async fn start(&self, address: SocketAddr) -> std::io::Result<RunningEmulator> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let _ = self.0.base_url.set(format!("http://{address}"));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let mut options = ServeOptions::default();
+        options.refuse = refuse;
+        options.grace = Duration::from_secs(1);
+        let exchange: Arc<dyn Exchange> = Arc::new(self.clone());
+        let task = tokio::spawn(serve(listener, exchange, options, async {
+            let _ = stopped.await;
+        }));
+        Ok(RunningEmulator { emulator: self.clone(), address, stop: Some(stop), task })
+    }
+
+    /// The key file of the service account, its `token_uri` below this base URL; `None` when the private key is
+    /// elsewhere.
+    #[must_use]
+    pub fn service_account_json(&self, base_url: &str) -> Option<String> {
+        self.0.account.key_file(&format!("{base_url}/token"))
+    }
+
+    /// The request log.
+    #[must_use]
+    pub fn log(&self) -> Vec<LogEntry> {
+        self.state().log.entries()
+    }
+
+    /// Adds a fault. Faults strike in the order in which they came.
+    pub fn add_fault(&self, fault: Fault) {
+        let mut state = self.state();
+        if state.faults.len() < FAULTS_MAX {
+            state.faults.push(fault);
+        }
+    }
+
+    /// Revokes a token by its name in the log, or all; gives how many.
+    pub fn revoke_tokens(&self, name: Option<&str>) -> usize {
+        self.state().tokens.revoke(name)
+    }
+
+    /// Sets the life of new tokens, in seconds.
+    pub fn set_expires_in(&self, seconds: u64) {
+        self.state().tokens.expires_in = seconds;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> SystemTime {
+        self.0.clock.wall() + self.state().ahead
+    }
+
+    async fn route(&self, request: &Request, entry: &mut LogEntry) -> Response {
+        let path = request.uri().path();
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let method = request.method();
+        match segments.as_slice() {
+            ["token"] if method == Method::POST => self.token(request, entry),
+            ["emulator", rest @ ..] => self.control(request, rest),
+            ["v1", "projects", "-", "serviceAccounts", _, "allowedLocations"] if method == Method::GET => {
+                json_reply(StatusCode::OK, &json!({"locations": [], "encodedLocations": "0x0"}))
+            }
+            ["v1" | "v1beta1", "projects", project, "locations", location, "endpoints"]
+                if method == Method::GET =>
+            {
+                match self.authorize(request, entry) {
+                    Ok(()) => self.list_endpoints(project, location),
+                    Err(error) => error.object_reply(),
+                }
+            }
+            [
+                "v1" | "v1beta1",
+                "projects",
+                project,
+                "locations",
+                location,
+                "endpoints",
+                endpoint,
+                "chat",
+                "completions",
+            ] if method == Method::POST => {
+                if let Err(error) = self.authorize(request, entry) {
+                    return error.array_reply();
+                }
+                let parent = format!("projects/{project}/locations/{location}");
+                self.chat(request, endpoint, &parent, entry).await
+            }
+            _ => not_found_page(path),
+        }
+    }
+
+    fn token(&self, request: &Request, entry: &mut LogEntry) -> Response {
+        let now = self.now();
+        let own_uri = format!("{}/token", self.0.base_url.get().map(String::as_str).unwrap_or_default());
+        let judged = self.state().tokens.exchange(request, &self.0.account, &own_uri, now);
+        entry.assertion_of = judged.issuer;
+        entry.issued = judged.token;
+        judged.response
+    }
+
+    fn authorize(&self, request: &Request, entry: &mut LogEntry) -> Result<(), GoogleError> {
+        let now = self.now();
+        entry.token = Some(self.state().tokens.check(request, now)?);
+        Ok(())
+    }
+
+    async fn chat(&self, request: &Request, endpoint: &str, parent: &str, entry: &mut LogEntry) -> Response {
+        let container =
+            self.0.endpoints.iter().find(|(id, _)| id == endpoint).map(|(_, container)| *container);
+        let accepted: Accepted = match (endpoint, container) {
+            ("openapi", _) => match accept_openapi(request.body(), parent) {
+                Ok(accepted) => accepted,
+                Err(error) => return error.array_reply(),
+            },
+            (_, Some(container)) => match accept_container(request.body(), container) {
+                Ok(accepted) => accepted,
+                Err(response) => return *response,
+            },
+            _ => {
+                let message = format!("Endpoint `{parent}/endpoints/{endpoint}` not found.");
+                return GoogleError::new(404, "NOT_FOUND", message).array_reply();
+            }
+        };
+        entry.model.clone_from(&accepted.request.model);
+        entry.stream = accepted.request.is_stream();
+        let number = {
+            let mut state = self.state();
+            state.answers += 1;
+            state.answers
+        };
+        let id = format!("emulated{number:014}");
+        if let Some(engine) = &self.0.engine {
+            return engine.reply(accepted.request, id).await;
+        }
+        accepted.reply(&Pen { id, now: self.now(), clock: Arc::clone(&self.0.clock), pace: self.0.pace })
+    }
+
+    fn list_endpoints(&self, project: &str, location: &str) -> Response {
+        let endpoints: Vec<Value> = self
+            .0
+            .endpoints
+            .iter()
+            .map(|(id, container)| {
+                let (name, model) = match container {
+                    Container::Vllm => ("gemma-on-vllm", "gemma-2-9b-it"),
+                    Container::Tgi => ("llama-on-tgi", "Meta-Llama-3.1-8B-Instruct"),
+                };
+                json!({
+                    "name": format!("projects/{project}/locations/{location}/endpoints/{id}"),
+                    "displayName": name,
+                    "deployedModels": [{"id": "1", "displayName": model}],
+                    "createTime": "2026-01-01T00:00:00Z",
+                    "updateTime": "2026-01-01T00:00:00Z",
+                })
+            })
+            .collect();
+        json_reply(StatusCode::OK, &json!({"endpoints": endpoints}))
+    }
+
+    fn control(&self, request: &Request, path: &[&str]) -> Response {
+        let ok = |value: Value| json_reply(StatusCode::OK, &value);
+        let wrong = |message: String| json_reply(StatusCode::BAD_REQUEST, &json!({"error": message}));
+        let body = || {
+            serde_json::from_slice::<Value>(request.body())
+                .map_err(|error| format!("the body is not JSON: {error}"))
+        };
+        match (request.method().as_str(), path) {
+            ("GET", ["log"]) => ok(self.log().iter().map(LogEntry::to_json).collect()),
+            ("DELETE", ["log"]) => {
+                self.state().log.clear();
+                ok(json!({}))
+            }
+            ("GET", ["service-account.json"]) => {
+                let base_url = self.0.base_url.get().map(String::as_str).unwrap_or_default();
+                match self.service_account_json(base_url) {
+                    Some(file) => reply::raw_reply(StatusCode::OK, "application/json", file),
+                    None => not_found_page(request.uri().path()),
+                }
+            }
+            ("POST", ["faults"]) => {
+                let faults = body().and_then(|value| match value {
+                    Value::Array(faults) => faults.iter().map(Fault::read).collect(),
+                    fault => Fault::read(&fault).map(|fault| vec![fault]),
+                });
+                match faults {
+                    Ok(faults) => {
+                        faults.into_iter().for_each(|fault| self.add_fault(fault));
+                        ok(json!({"faults": self.state().faults.len()}))
+                    }
+                    Err(message) => wrong(message),
+                }
+            }
+            ("DELETE", ["faults"]) => {
+                self.state().faults.clear();
+                ok(json!({}))
+            }
+            ("POST", ["tokens"]) => match body() {
+                Ok(value) => {
+                    if let Some(seconds) = value.get("expires_in").and_then(Value::as_u64) {
+                        self.set_expires_in(seconds);
+                    }
+                    let revoked = match value.get("revoke") {
+                        Some(Value::String(name)) => self.revoke_tokens(Some(name)),
+                        Some(Value::Bool(true)) => self.revoke_tokens(None),
+                        _ => 0,
+                    };
+                    ok(json!({"revoked": revoked}))
+                }
+                Err(message) => wrong(message),
+            },
+            ("POST", ["clock"]) => {
+                match body().map(|value| value.get("advance_seconds").and_then(Value::as_u64)) {
+                    Ok(Some(seconds)) => {
+                        self.state().ahead += Duration::from_secs(seconds);
+                        ok(json!({}))
+                    }
+                    Ok(None) => wrong("`advance_seconds` is not a whole number from 0".to_owned()),
+                    Err(message) => wrong(message),
+                }
+            }
+            _ => not_found_page(request.uri().path()),
+        }
+    }
+
+    /// The fault that strikes this request, if one does.
+    fn fault_for(&self, path: &str) -> Option<Fault> {
+        let place = if path == "/token" {
+            FaultPlace::Token
+        } else if path.ends_with("/chat/completions") {
+            FaultPlace::Chat
+        } else {
+            return None;
+        };
+        let mut state = self.state();
+        let found = state.faults.iter().position(|fault| fault.at == place && fault.times > 0)?;
+        let fault = &mut state.faults[found];
+        fault.times -= 1;
+        let struck = fault.clone();
+        if fault.times == 0 {
+            state.faults.remove(found);
+        }
+        Some(struck)
+    }
+
+    /// What a fault makes of the true answer.
+    async fn strike(&self, fault: Fault, request: &Request, entry: &mut LogEntry) -> Response {
+        if !fault.delay.is_zero() {
+            self.0.clock.sleep(fault.delay).await;
+        }
+        let mut response = match fault.status {
+            Some(status) => {
+                let mut response = Response::new(Body::from(fault.body));
+                *response.status_mut() = status;
+                response
+            }
+            None => self.route(request, entry).await,
+        };
+        for (name, value) in fault.headers {
+            response.headers_mut().insert(name, value);
+        }
+        let (limit, last) = match (fault.cut_after, fault.stall_after) {
+            (Some(bytes), _) => (bytes, Piece::Cut),
+            (None, Some(bytes)) => (bytes, Piece::Stall),
+            (None, None) => return response,
+        };
+        let (head, body) = response.into_parts();
+        let whole = body.collect(usize::MAX).await.unwrap_or_default();
+        let part: Bytes = whole.slice(..limit.min(whole.len()));
+        let body = Pieces::body([Piece::Bytes(part), last], Arc::clone(&self.0.clock));
+        Response::from_parts(head, body)
+    }
+}
+
+#[async_trait]
+impl Exchange for Emulator {
+    async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        let path = request.uri().path().to_owned();
+        let mut entry = LogEntry {
+            method: request.method().to_string(),
+            path: path.clone(),
+            request_bytes: request.body().len(),
+            ..LogEntry::default()
+        };
+        let response = match self.fault_for(&path) {
+            Some(fault) => {
+                entry.fault = true;
+                self.strike(fault, &request, &mut entry).await
+            }
+            None => self.route(&request, &mut entry).await,
+        };
+        if !path.starts_with("/emulator/") {
+            entry.status = response.status().as_u16();
+            let entry = self.state().log.add(entry);
+            if let Some(told) = &self.0.on_request {
+                told(&entry);
+            }
+        }
+        Ok(response)
+    }
+}
+
+/// An emulator that listens. Dropping it stops it.
+#[derive(Debug)]
+pub struct RunningEmulator {
+    emulator: Emulator,
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl RunningEmulator {
+    /// The emulator itself.
+    #[must_use]
+    pub fn emulator(&self) -> &Emulator {
+        &self.emulator
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What an OpenAI library calls the base URL, for Gemini.
+    #[must_use]
+    pub fn openai_base_url(&self) -> String {
+        let project = &self.emulator.0.project;
+        format!("{}/v1/projects/{project}/locations/{LOCATION}/endpoints/openapi", self.base_url())
+    }
+
+    /// The key file.
+    ///
+    /// # Panics
+    /// When the emulator was given an account whose key is elsewhere.
+    #[must_use]
+    pub fn service_account_json(&self) -> String {
+        self.emulator.service_account_json(&self.base_url()).expect("the emulator has made its own key")
+    }
+
+    /// Stops, and waits until the last answer is given or a second has passed.
+    pub async fn stop(mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        let _ = (&mut self.task).await;
+    }
+
+    /// Serves until the task ends, which it does when it is stopped.
+    pub async fn wait(mut self) {
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for RunningEmulator {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A request that was refused before it was complete, in Google's words.
+fn refuse(refusal: &Refusal) -> Response {
+    GoogleError::new(refusal.status().as_u16(), "INVALID_ARGUMENT", refusal.to_string()).array_reply()
+}

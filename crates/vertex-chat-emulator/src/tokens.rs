@@ -1,0 +1,192 @@
+//! The token endpoint, and the tokens that it gave out.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use http::StatusCode;
+use serde_json::{Value, json};
+use vertex_chat_transport::{Request, Response};
+
+use crate::key::{Account, Unverified};
+use crate::reply::{GoogleError, json_reply};
+
+const GOOGLE_TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+/// The longest life of an assertion, in seconds.
+const ASSERTION_LIFE_MAX: i64 = 3600;
+/// How far a client's clock may be ahead, in seconds.
+const CLOCK_SKEW_MAX: i64 = 60;
+/// What Google says. Clients refresh early, and Node's and Python's do so on every call below 302.
+pub(crate) const EXPIRES_IN: u64 = 3599;
+/// The most tokens that are remembered; the oldest are forgotten first.
+const TOKENS_MAX: usize = 10_000;
+
+/// The tokens that are out there.
+pub(crate) struct Tokens {
+    pub(crate) expires_in: u64,
+    issued: u64,
+    /// By token: its name for the log, and when it ends.
+    live: BTreeMap<String, Issued>,
+}
+
+#[derive(Clone)]
+struct Issued {
+    name: String,
+    number: u64,
+    ends: SystemTime,
+    revoked: bool,
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self { expires_in: EXPIRES_IN, issued: 0, live: BTreeMap::new() }
+    }
+}
+
+/// An assertion's fate, for the log.
+pub(crate) struct Judged {
+    pub(crate) response: Response,
+    pub(crate) issuer: Option<String>,
+    /// The name of the token that was given for it.
+    pub(crate) token: Option<String>,
+}
+
+impl Tokens {
+    /// `POST /token`.
+    pub(crate) fn exchange(
+        &mut self,
+        request: &Request,
+        account: &Account,
+        own_uri: &str,
+        now: SystemTime,
+    ) -> Judged {
+        let form: BTreeMap<_, _> = form_urlencoded::parse(request.body()).into_owned().collect();
+        let grant = form.get("grant_type").map(String::as_str).unwrap_or_default();
+        let refuse = |error, description: &str| Judged {
+            response: oauth_error(error, description),
+            issuer: None,
+            token: None,
+        };
+        if grant != JWT_BEARER {
+            return refuse("unsupported_grant_type", &format!("Invalid grant_type: {grant}"));
+        }
+        let Some(assertion) = form.get("assertion") else {
+            return refuse("invalid_request", "Missing required parameter: assertion");
+        };
+        let claims = match account.verify(assertion) {
+            Ok(verified) => verified.claims,
+            Err(Unverified::NotAToken) => {
+                return refuse("invalid_grant", "Invalid JWT: not a signed RS256 token.");
+            }
+            Err(Unverified::BadSignature) => return refuse("invalid_grant", "Invalid JWT Signature."),
+        };
+        let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
+        let number = |name: &str| claims.get(name).and_then(Value::as_i64);
+        if text("iss") != account.email {
+            return refuse("invalid_grant", "Invalid grant: account not found");
+        }
+        if ![GOOGLE_TOKEN_URI, own_uri].contains(&text("aud")) {
+            return refuse("invalid_grant", "Invalid JWT: Failed audience check.");
+        }
+        let now_seconds = unix_seconds(now);
+        let in_time = match (number("iat"), number("exp")) {
+            (Some(iat), Some(exp)) => {
+                iat <= now_seconds + CLOCK_SKEW_MAX
+                    && exp > now_seconds
+                    && (0..=ASSERTION_LIFE_MAX).contains(&(exp - iat))
+            }
+            _ => false,
+        };
+        if !in_time {
+            return refuse(
+                "invalid_grant",
+                "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your \
+                 iat and exp values in the JWT claim.",
+            );
+        }
+        let issuer = Some(text("iss").to_owned());
+        if !text("target_audience").is_empty() {
+            // An ID token for somebody else; opaque here.
+            let id_token = format!("emulated-id-token.{}", self.issued);
+            return Judged {
+                response: json_reply(StatusCode::OK, &json!({"id_token": id_token})),
+                issuer,
+                token: None,
+            };
+        }
+        if text("scope").trim().is_empty() {
+            return refuse("invalid_scope", "Empty or missing scope not allowed.");
+        }
+        let (token, name) = self.issue(now);
+        let answer = json!({"access_token": token, "expires_in": self.expires_in, "token_type": "Bearer"});
+        Judged { response: json_reply(StatusCode::OK, &answer), issuer, token: Some(name) }
+    }
+
+    fn issue(&mut self, now: SystemTime) -> (String, String) {
+        self.issued += 1;
+        let name = format!("token-{}", self.issued);
+        let mut random = [0_u8; 24];
+        aws_lc_rs::rand::fill(&mut random).expect("because there is enough randomness");
+        let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let token = format!("ya29.emulated.{random}");
+        let ends = now + Duration::from_secs(self.expires_in);
+        if self.live.len() >= TOKENS_MAX {
+            let oldest =
+                self.live.iter().min_by_key(|(_, issued)| issued.number).map(|(token, _)| token.clone());
+            oldest.and_then(|token| self.live.remove(&token));
+        }
+        let issued = Issued { name: name.clone(), number: self.issued, ends, revoked: false };
+        self.live.insert(token.clone(), issued);
+        (token, name)
+    }
+
+    /// Checks the token of a request: its name, or the error that Vertex would give.
+    pub(crate) fn check(&self, request: &Request, now: SystemTime) -> Result<String, GoogleError> {
+        let header =
+            request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
+        if !scheme.eq_ignore_ascii_case("bearer") || token.trim().is_empty() {
+            return Err(GoogleError::new(
+                401,
+                "UNAUTHENTICATED",
+                "Request is missing required authentication credential. Expected OAuth 2 access token, login cookie or \
+                 other valid authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project.",
+            )
+            .with_reason("CREDENTIALS_MISSING"));
+        }
+        let invalid = |reason| {
+            GoogleError::new(
+                401,
+                "UNAUTHENTICATED",
+                "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other \
+                 valid authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project.",
+            )
+            .with_reason(reason)
+        };
+        let Some(issued) = self.live.get(token.trim()) else {
+            return Err(invalid("ACCESS_TOKEN_TYPE_UNSUPPORTED"));
+        };
+        if issued.revoked || now >= issued.ends {
+            return Err(invalid("ACCESS_TOKEN_EXPIRED"));
+        }
+        Ok(issued.name.clone())
+    }
+
+    /// Revokes a token by its name in the log, or all; gives how many.
+    pub(crate) fn revoke(&mut self, name: Option<&str>) -> usize {
+        let chosen = self
+            .live
+            .values_mut()
+            .filter(|issued| !issued.revoked && name.is_none_or(|name| issued.name == name));
+        chosen.map(|issued| issued.revoked = true).count()
+    }
+}
+
+fn oauth_error(error: &str, description: &str) -> Response {
+    json_reply(StatusCode::BAD_REQUEST, &json!({"error": error, "error_description": description}))
+}
+
+fn unix_seconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

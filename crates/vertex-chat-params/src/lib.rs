@@ -1,0 +1,33 @@
+//! What may be sent: which parameter which kind of server takes, and a request made ready for one of them.
+//!
+//! ```
+//! use vertex_chat_params::{Dialect, Target, prepare};
+//! use vertex_chat_types::{ChatRequest, Message};
+//!
+//! let request = ChatRequest::new("google/gemini-2.5-flash", [Message::user("hello")])
+//!     .with_temperature(0.2)
+//!     .with_user("somebody"); // Vertex would ignore this without a word.
+//! let target = Target::new(Dialect::of_vertex_model(request.model.as_deref()));
+//!
+//! let prepared = prepare(request, &target)?;
+//! assert_eq!(prepared.report().to_string(), "dropped `user`: ignored by Gemini 2 on Vertex");
+//! # Ok::<(), vertex_chat_params::Rejection>(())
+//! ```
+//!
+//! **What it is.** One [table](PARAMETERS), a [`Policy`] for what is not taken, and [`prepare`], the only maker of a
+//! [`PreparedRequest`]. It works on types and on bytes, and needs no HTTP stack.
+//!
+//! **What it is not.** A copy of the service. A request is refused here only where the service certainly refuses it too
+//! ([`Rejection`] says by which source), all faults at once; an unknown model, an unknown parameter and everything that
+//! the sources leave open go through.
+
+mod dialect;
+mod prepare;
+mod report;
+mod rules;
+mod table;
+
+pub use dialect::{Dialect, ParseDialectError, Policy};
+pub use prepare::{PreparedRequest, Target, prepare, prepare_json};
+pub use report::{Action, Note, Problem, Rejection, Report};
+pub use table::{PARAMETERS, Parameter, Support, parameter};

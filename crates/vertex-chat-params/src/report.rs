@@ -1,0 +1,138 @@
+//! What was done to a request, or why it will not be sent.
+
+use std::fmt;
+
+/// What preparing a request did to it. Printed, one line a note.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    notes: Vec<Note>,
+}
+
+/// One thing that was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Note {
+    /// Where, such as `tools[0].function.strict`.
+    pub path: String,
+    /// What.
+    pub action: Action,
+    /// Why, for a person to read.
+    pub reason: String,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Action {
+    /// It was left out.
+    Dropped,
+    /// It is sent, although the server does not take it or is not known to.
+    Forwarded,
+    /// It is sent in another form.
+    Rewritten,
+}
+
+impl Report {
+    /// The notes, in the order of the table.
+    #[must_use]
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// Whether there is nothing to tell.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.notes.is_empty()
+    }
+
+    /// The paths of what was left out.
+    pub fn dropped(&self) -> impl Iterator<Item = &str> {
+        self.notes.iter().filter(|note| note.action == Action::Dropped).map(|note| note.path.as_str())
+    }
+
+    pub(crate) fn add(&mut self, path: impl Into<String>, action: Action, reason: impl Into<String>) {
+        self.notes.push(Note { path: path.into(), action, reason: reason.into() });
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, note) in self.notes.iter().enumerate() {
+            let line_end = if i == 0 { "" } else { "\n" };
+            write!(f, "{line_end}{note}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let action = match self.action {
+            Action::Dropped => "dropped",
+            Action::Forwarded => "forwarded",
+            Action::Rewritten => "rewrote",
+        };
+        write!(f, "{action} `{}`: {}", self.path, self.reason)
+    }
+}
+
+/// Why a request will not be sent: every fault that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    problems: Vec<Problem>,
+}
+
+/// One fault of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Problem {
+    /// Where, such as `messages[3].content[0].image_url`; empty when the request as a whole is at fault.
+    pub path: String,
+    /// What is wrong, without quoting the value.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// Where the rule comes from; empty for the protocol itself.
+    pub source: &'static str,
+}
+
+impl Rejection {
+    /// The faults, at least one.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    pub(crate) fn check(problems: Vec<Problem>) -> Result<(), Self> {
+        if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
+    }
+
+    pub(crate) fn one(problem: Problem) -> Self {
+        Self { problems: vec![problem] }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.problems.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "; " };
+            write!(f, "{separator}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Rejection {}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "`{}`: ", self.path)?;
+        }
+        f.write_str(&self.message)?;
+        if !self.remedy.is_empty() {
+            write!(f, " ({})", self.remedy)?;
+        }
+        Ok(())
+    }
+}

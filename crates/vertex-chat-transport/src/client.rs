@@ -1,0 +1,529 @@
+//! The exchange that goes over the network: hyper-util's pooled client, rustls, one connector.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::Uri;
+use http_body_util::Full;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use crate::{
+    Body, ClientCertificate, Clock, Connector, Exchange, Profile, Request, Response, Sent, SystemClock,
+    TransportError, TransportErrorKind,
+};
+
+/// How long name resolution, TCP, the proxy and TLS may take together, by default.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often an HTTP/2 connection is asked whether it lives, also while nothing happens on it.
+pub const HTTP2_KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// How long it may take to say so.
+pub const HTTP2_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an unused connection is kept.
+pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// How many unused connections are kept to one host.
+pub const IDLE_CONNECTIONS_MAX: usize = 64;
+/// How often TCP itself checks a silent connection.
+const TCP_KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// Makes exchanges that go over the network.
+///
+/// HTTP/1.1 and HTTP/2, by what the server offers; TLS with the system's root certificates; the proxy that
+/// `HTTPS_PROXY` and `NO_PROXY` name. TLS verification cannot be turned off; for a private certificate authority, add
+/// its root.
+///
+/// ```no_run
+/// use vertex_chat_transport::{Connector, HttpConnector, Profile};
+///
+/// # fn main() -> Result<(), vertex_chat_transport::TransportError> {
+/// let corporate_root = std::fs::read("/etc/ssl/corporate.pem").expect("the file is there");
+/// let exchange = HttpConnector::new().with_root_certificates_pem(&corporate_root)?.connect(&Profile::Public)?;
+/// # Ok(()) }
+/// ```
+///
+/// Connecting needs a tokio runtime with I/O and time on; making a connector or an exchange does not.
+#[derive(Clone)]
+pub struct HttpConnector {
+    connect_timeout: Duration,
+    extra_roots: Vec<CertificateDer<'static>>,
+    proxy: Proxy,
+    http1_only: bool,
+    clock: Arc<dyn Clock>,
+}
+
+/// Which proxy to go through. Only `https` goes through one, by `CONNECT`, and never to a loopback address.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Proxy {
+    /// What `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say, upper or lower case.
+    FromEnvironment,
+    /// None.
+    Off,
+    /// This one.
+    Url {
+        /// `http://[user:password@]host:port`.
+        url: String,
+        /// What not to use it for, in the form of `NO_PROXY`.
+        no_proxy: String,
+    },
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL may hold a password.
+        f.write_str(match self {
+            Self::FromEnvironment => "FromEnvironment",
+            Self::Off => "Off",
+            Self::Url { .. } => "Url([redacted])",
+        })
+    }
+}
+
+impl Default for HttpConnector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl HttpConnector {
+    /// A connector with the defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            connect_timeout: CONNECT_TIMEOUT,
+            extra_roots: Vec::new(),
+            proxy: Proxy::FromEnvironment,
+            http1_only: false,
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Sets how long connecting may take. [`CONNECT_TIMEOUT`].
+    #[must_use]
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Trusts these root certificates too.
+    ///
+    /// # Errors
+    /// When the text has no PEM certificate.
+    pub fn with_root_certificates_pem(mut self, pem: &[u8]) -> Result<Self, TransportError> {
+        let roots = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+        match roots {
+            Ok(roots) if !roots.is_empty() => self.extra_roots.extend(roots),
+            _ => return Err(invalid("the root certificates are not PEM certificates")),
+        }
+        Ok(self)
+    }
+
+    /// Sets the proxy.
+    #[must_use]
+    pub fn with_proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = proxy;
+        self
+    }
+
+    /// Keeps to HTTP/1.1, where every answer has a connection of its own.
+    #[must_use]
+    pub fn with_http1_only(mut self, http1_only: bool) -> Self {
+        self.http1_only = http1_only;
+        self
+    }
+
+    /// Counts the connect timeout by this clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    fn matcher(&self, profile: &Profile) -> Option<Matcher> {
+        match (&self.proxy, profile) {
+            (_, Profile::NoProxy) | (Proxy::Off, _) => None,
+            (Proxy::FromEnvironment, _) => Some(Matcher::from_env()),
+            (Proxy::Url { url, no_proxy }, _) => {
+                Some(Matcher::builder().https(url.as_str()).no(no_proxy.as_str()).build())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for HttpConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpConnector")
+            .field("connect_timeout", &self.connect_timeout)
+            .field("extra_roots", &self.extra_roots.len())
+            .field("proxy", &self.proxy)
+            .field("http1_only", &self.http1_only)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connector for HttpConnector {
+    fn connect(&self, profile: &Profile) -> Result<Arc<dyn Exchange>, TransportError> {
+        let mut tcp = TcpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(TCP_KEEP_ALIVE));
+        let dial = Dial {
+            tcp: Tcp { direct: tcp, proxies: self.matcher(profile).map(Arc::new) },
+            tls: Arc::new(Tls {
+                extra_roots: self.extra_roots.clone(),
+                certificate: match profile {
+                    Profile::ClientCertificate(certificate) => Some(parse_certificate(certificate)?),
+                    Profile::Public | Profile::NoProxy => None,
+                },
+                http1_only: self.http1_only,
+                connector: OnceLock::new(),
+            }),
+            timeout: self.connect_timeout,
+            clock: Arc::clone(&self.clock),
+        };
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .http2_keep_alive_interval(HTTP2_KEEP_ALIVE_INTERVAL)
+            .http2_keep_alive_timeout(HTTP2_KEEP_ALIVE_TIMEOUT)
+            .http2_keep_alive_while_idle(true)
+            .http2_adaptive_window(true)
+            .build(dial);
+        Ok(Arc::new(HyperExchange { client }))
+    }
+}
+
+/// hyper-util's pooled client as an exchange.
+struct HyperExchange {
+    client: legacy::Client<Dial, Full<Bytes>>,
+}
+
+impl fmt::Debug for HyperExchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HyperExchange")
+    }
+}
+
+#[async_trait]
+impl Exchange for HyperExchange {
+    async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        match self.client.request(request.map(Full::new)).await {
+            Ok(response) => Ok(response.map(Body::incoming)),
+            Err(error) => Err(request_error(error)),
+        }
+    }
+}
+
+type BoxError = Box<dyn Error + Send + Sync>;
+type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+
+/// Makes connections: TCP, through the proxy where there is one, and TLS where the URL says so.
+#[derive(Clone)]
+struct Dial {
+    tcp: Tcp,
+    tls: Arc<Tls>,
+    timeout: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+impl Service<Uri> for Dial {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = BoxError;
+    type Future = Connecting<Self::Response>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let mut dial = self.clone();
+        Box::pin(async move {
+            let mut connecting: Connecting<Self::Response> = if to.scheme_str() == Some("https") {
+                dial.tls.connector(&dial.tcp)?.call(to)
+            } else {
+                let tcp = dial.tcp.call(to);
+                Box::pin(async move { Ok(MaybeHttpsStream::Http(tcp.await?)) })
+            };
+            let mut alarm = dial.clock.sleep(dial.timeout);
+            std::future::poll_fn(move |cx| {
+                if let Poll::Ready(result) = connecting.as_mut().poll(cx) {
+                    return Poll::Ready(result);
+                }
+                alarm.as_mut().poll(cx).map(|()| {
+                    let context = format!("waited {} s", dial.timeout.as_secs_f64());
+                    Err(TransportError::new(TransportErrorKind::ConnectTimeout, Sent::No, context).into())
+                })
+            })
+            .await
+        })
+    }
+}
+
+/// TCP, to the server itself or to a proxy that has opened a tunnel to it.
+#[derive(Clone)]
+struct Tcp {
+    direct: TcpConnector,
+    proxies: Option<Arc<Matcher>>,
+}
+
+impl Tcp {
+    fn proxy(&self, to: &Uri) -> Option<Intercept> {
+        if to.scheme_str() != Some("https") || to.host().is_some_and(is_loopback) {
+            return None;
+        }
+        self.proxies.as_ref()?.intercept(to)
+    }
+}
+
+/// Whether a URL's host is this machine: `localhost`, `127.0.0.0/8` or `::1`.
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+impl Service<Uri> for Tcp {
+    type Response = TokioIo<TcpStream>;
+    type Error = BoxError;
+    type Future = Connecting<Self::Response>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let Some(proxy) = self.proxy(&to) else {
+            let connecting = self.direct.call(to);
+            return Box::pin(async move { Ok(connecting.await?) });
+        };
+        if proxy.uri().scheme_str() != Some("http") {
+            let scheme = proxy.uri().scheme_str().unwrap_or_default().to_owned();
+            let context = format!("a proxy of scheme `{scheme}` is not supported, only `http`");
+            let error = TransportError::new(TransportErrorKind::Connect, Sent::No, context);
+            return Box::pin(std::future::ready(Err(error.into())));
+        }
+        let mut tunnel = Tunnel::new(proxy.uri().clone(), self.direct.clone());
+        if let Some(authorization) = proxy.basic_auth() {
+            tunnel = tunnel.with_auth(authorization.clone());
+        }
+        let connecting = tunnel.call(to);
+        Box::pin(async move {
+            connecting.await.map_err(|error| {
+                TransportError::new(TransportErrorKind::Connect, Sent::No, "through the proxy")
+                    .with_source(error)
+                    .into()
+            })
+        })
+    }
+}
+
+/// TLS, set up when the first `https` connection wants it: reading the system's roots takes longer than everything else
+/// that a program on loopback does.
+struct Tls {
+    extra_roots: Vec<CertificateDer<'static>>,
+    certificate: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    http1_only: bool,
+    connector: OnceLock<Result<HttpsConnector<Tcp>, String>>,
+}
+
+impl Tls {
+    fn connector(&self, tcp: &Tcp) -> Result<HttpsConnector<Tcp>, TransportError> {
+        self.connector
+            .get_or_init(|| {
+                let config = self.config()?;
+                let builder =
+                    HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1();
+                Ok(if self.http1_only {
+                    builder.wrap_connector(tcp.clone())
+                } else {
+                    builder.enable_http2().wrap_connector(tcp.clone())
+                })
+            })
+            .clone()
+            .map_err(|context| TransportError::new(TransportErrorKind::Tls, Sent::No, context))
+    }
+
+    fn config(&self) -> Result<ClientConfig, String> {
+        let mut roots = RootCertStore::empty();
+        let native = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(native.certs);
+        for root in &self.extra_roots {
+            roots
+                .add(root.clone())
+                .map_err(|error| format!("an extra root certificate is not usable: {error}"))?;
+        }
+        if roots.is_empty() {
+            return Err(
+                "there are no root certificates; install ca-certificates or set SSL_CERT_FILE".to_owned()
+            );
+        }
+        // The provider is named, not taken from the process: another crate may have installed another, or two.
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots);
+        match &self.certificate {
+            None => Ok(builder.with_no_client_auth()),
+            Some((chain, key)) => builder
+                .with_client_auth_cert(chain.clone(), key.clone_key())
+                .map_err(|error| format!("the client certificate is not usable: {error}")),
+        }
+    }
+}
+
+fn parse_certificate(
+    pem: &ClientCertificate,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TransportError> {
+    let chain = CertificateDer::pem_slice_iter(pem.chain_pem()).collect::<Result<Vec<_>, _>>();
+    let chain = chain.ok().filter(|chain| !chain.is_empty());
+    let chain = chain.ok_or_else(|| invalid("the client certificate is not PEM"))?;
+    let key = PrivateKeyDer::from_pem_slice(pem.key_pem());
+    Ok((chain, key.map_err(|_| invalid("the client certificate's key is not PEM"))?))
+}
+
+fn invalid(context: &str) -> TransportError {
+    TransportError::new(TransportErrorKind::Invalid, Sent::No, context)
+}
+
+/// What hyper-util's error means for us.
+fn request_error(error: legacy::Error) -> TransportError {
+    let is_connect = error.is_connect();
+    let mut own = None;
+    let mut tls = false;
+    let mut kind = (TransportErrorKind::Interrupted, Sent::Maybe, "before the answer");
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(link) = cause {
+        if let Some(error) = link.downcast_ref::<TransportError>() {
+            own = Some((error.kind(), error.to_string()));
+            break;
+        }
+        tls |= link.is::<rustls::Error>() || wraps_tls(link);
+        if let Some(error) = link.downcast_ref::<hyper::Error>() {
+            if error.is_parse() {
+                kind = (TransportErrorKind::Protocol, Sent::Yes, "");
+            } else if error.is_user() {
+                kind = (TransportErrorKind::Invalid, Sent::No, "");
+            } else if error.is_canceled() {
+                kind = (TransportErrorKind::Interrupted, Sent::No, "before the request was sent");
+            }
+        }
+        if let Some(error) = link.downcast_ref::<h2::Error>() {
+            // A refused stream was not begun. Neither was one beyond the last that a GOAWAY without error names.
+            if error.reason() == Some(h2::Reason::REFUSED_STREAM)
+                || (error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR))
+            {
+                kind = (TransportErrorKind::Interrupted, Sent::No, "the server did not take the request");
+            }
+        }
+        cause = link.source();
+    }
+    if is_connect {
+        kind = (TransportErrorKind::Connect, Sent::No, "");
+        if tls {
+            kind = (TransportErrorKind::Tls, Sent::No, "");
+        }
+        if let Some((own, text)) = own {
+            // Ours already says everything; its text would be printed twice as a source.
+            let context = text.split_once(": ").map_or(String::new(), |(_, context)| context.to_owned());
+            let boxed: BoxError = error.into();
+            return TransportError::new(own, Sent::No, context).with_source(boxed);
+        }
+    }
+    let (kind, sent, context) = kind;
+    let deepest = deepest(&error);
+    let context = if context.is_empty() { deepest } else { format!("{context}: {deepest}") };
+    TransportError::new(kind, sent, context).with_source(error)
+}
+
+/// rustls' errors travel inside `io::Error`, which does not show them as its source.
+fn wraps_tls(link: &(dyn Error + 'static)) -> bool {
+    let inner = link.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    inner.is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
+}
+
+/// What the last error in the chain says: "connection refused", where the first says "client error".
+fn deepest(error: &(dyn Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(next) = last.source() {
+        last = next;
+    }
+    last.to_string()
+}
+
+/// A body that broke off.
+pub(crate) fn body_error(error: hyper::Error) -> TransportError {
+    let context = format!("in the middle of the answer: {}", deepest(&error));
+    TransportError::new(TransportErrorKind::Interrupted, Sent::Yes, context).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn through(proxy: Proxy, profile: &Profile, to: &str) -> Option<String> {
+        let connector = HttpConnector::new().with_proxy(proxy);
+        let tcp = Tcp { direct: TcpConnector::new(), proxies: connector.matcher(profile).map(Arc::new) };
+        tcp.proxy(&to.parse().unwrap()).map(|it| it.uri().to_string())
+    }
+
+    #[test]
+    fn only_https_to_elsewhere_goes_through_the_proxy() {
+        let proxy =
+            || Proxy::Url { url: "http://proxy:3128".into(), no_proxy: ".internal,10.0.0.0/8".into() };
+        let expected = Some("http://proxy:3128/".to_owned());
+        assert_eq!(through(proxy(), &Profile::Public, "https://aiplatform.googleapis.com/"), expected);
+        for direct in [
+            "https://127.0.0.1:1/",
+            "https://localhost/",
+            "https://[::1]/",
+            "http://example.com/",
+            "https://a.internal/",
+            "https://10.1.2.3/",
+        ] {
+            assert_eq!(through(proxy(), &Profile::Public, direct), None, "{direct}");
+        }
+        assert_eq!(through(proxy(), &Profile::NoProxy, "https://aiplatform.googleapis.com/"), None);
+        assert_eq!(through(Proxy::Off, &Profile::Public, "https://aiplatform.googleapis.com/"), None);
+    }
+
+    #[test]
+    fn debug_shows_no_proxy_password_and_no_key() {
+        let proxy = Proxy::Url { url: "http://user:canary@proxy".into(), no_proxy: String::new() };
+        let certificate = ClientCertificate::from_pem("canary", "canary");
+        let shown = format!(
+            "{:?}{:?}",
+            HttpConnector::new().with_proxy(proxy),
+            Profile::ClientCertificate(certificate)
+        );
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+
+    #[test]
+    fn what_is_not_pem_is_refused() {
+        assert!(HttpConnector::new().with_root_certificates_pem(b"no").is_err());
+        let certificate = Profile::ClientCertificate(ClientCertificate::from_pem("no", "no"));
+        assert_eq!(
+            HttpConnector::new().connect(&certificate).unwrap_err().kind(),
+            TransportErrorKind::Invalid
+        );
+    }
+}

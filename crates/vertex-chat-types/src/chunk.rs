@@ -1,0 +1,121 @@
+//! A piece of a streamed answer.
+
+use crate::wire::object;
+use crate::{
+    Annotation, Content, CustomToolCall, ExtraContent, FinishReason, FunctionCall, Json, Logprobs,
+    Moderation, Nullable, ObjectType, ResponseAudio, Role, ServiceTier, ToolType, Usage,
+};
+
+object! {
+    /// A piece of a streamed chat completion.
+    ///
+    /// What one server sends once, another repeats in every piece, and a third never sends; so every field may be
+    /// absent, and [`Accumulator`](crate::Accumulator) knows the habits.
+    pub struct ChatCompletionChunk("a chat completion chunk") {
+        /// Opaque; not always the same throughout a stream.
+        id "id": plain [opt String],
+        /// The pieces of the answers. Empty in a chunk that carries only usage or filter results.
+        choices "choices": [list ChunkChoice],
+        /// What this is.
+        object "object": [opt ObjectType],
+        /// Seconds since 1970.
+        created "created": [opt i64],
+        /// The model that answers.
+        model "model": plain [opt String],
+        /// The server's configuration.
+        system_fingerprint "system_fingerprint": plain [opt String],
+        /// Tokens used: in the last chunk, in one of its own after it, or in every chunk so far.
+        usage "usage": [opt Usage],
+        /// The tier that serves the request.
+        service_tier "service_tier": [opt ServiceTier],
+        /// Padding against traffic analysis.
+        obfuscation "obfuscation": [opt String],
+        /// What moderation found.
+        moderation "moderation": [opt Moderation],
+    }
+}
+
+impl ChatCompletionChunk {
+    /// The text that this chunk adds to the first choice; empty when it adds none.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        let first = self.choices.iter().find(|choice| choice.index.unwrap_or(0) == 0);
+        match first.and_then(|choice| choice.delta.as_ref()?.content.get()) {
+            Some(Content::Text(text)) => text,
+            // Mistral streams thoughts as parts; a text part stands alone in its chunk.
+            Some(Content::Parts(parts)) => {
+                parts.iter().find_map(|part| part.text.as_deref()).unwrap_or_default()
+            }
+            None => "",
+        }
+    }
+}
+
+object! {
+    /// A piece of one answer.
+    pub struct ChunkChoice("a chunk's choice") {
+        /// The answer's number, from 0.
+        index "index": [opt u64],
+        /// What is added to it.
+        delta "delta": [opt Delta],
+        /// Why the model stopped; absent or null before the last piece.
+        finish_reason "finish_reason": [null FinishReason],
+        /// Probabilities of the added tokens.
+        logprobs "logprobs": [null Logprobs],
+        /// The stop sequence that was met, or its token; vLLM and others.
+        stop_reason "stop_reason": [null Json],
+    }
+}
+
+object! {
+    /// What is added to an answer.
+    pub struct Delta("a delta") {
+        /// `assistant`: in the first piece, in all, or in none.
+        role "role": [opt Role],
+        /// More text, or more parts.
+        content "content": [null Content],
+        /// More of the calls.
+        tool_calls "tool_calls": [opt Vec<ToolCallDelta>],
+        /// More of the refusal.
+        refusal "refusal": [null String],
+        /// More of the call. Deprecated with `functions`.
+        function_call "function_call": [opt FunctionCall],
+        /// More thoughts.
+        reasoning_content "reasoning_content": [opt String],
+        /// More thoughts, in the name that others use.
+        reasoning "reasoning": [opt String],
+        /// Google's additions. Keep a chunk that has nothing else: its signature is wanted back.
+        extra_content "extra_content": [opt ExtraContent],
+        /// Web pages and files that the text leans on.
+        annotations "annotations": [opt Vec<Annotation>],
+        /// More sound.
+        audio "audio": [opt Box<ResponseAudio>],
+    }
+}
+
+impl Delta {
+    /// A delta that adds text.
+    #[must_use]
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { content: Nullable::Value(Content::Text(text.into())), ..Self::default() }
+    }
+}
+
+object! {
+    /// More of a call.
+    pub struct ToolCallDelta("a tool call delta") {
+        /// The call's position. Missing from some servers, always 0 from others, wrong in Google's own sample: go by
+        /// `id` where there is one.
+        index "index": [opt u64],
+        /// Names the call: in its first piece, or in all.
+        id "id": plain [opt String],
+        /// The kind of tool.
+        r#type "type": [opt ToolType],
+        /// The function's name, and more of its arguments.
+        function "function": [opt FunctionCall],
+        /// The custom tool's name, and more of its input.
+        custom "custom": [opt CustomToolCall],
+        /// Google's additions: the thought signature of this call.
+        extra_content "extra_content": [opt ExtraContent],
+    }
+}

@@ -1,0 +1,424 @@
+//! A stream put together again.
+
+use std::fmt;
+
+use crate::{
+    ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, Content, ContentPart, CustomToolCall, Delta,
+    FunctionCall, Logprobs, Nullable, ObjectType, PartType, ResponseAudio, ResponseMessage, ToolCall,
+    ToolCallDelta,
+};
+
+/// The most answers that one stream may hold; OpenAI's own limit for `n`.
+pub const CHOICES_MAX: usize = 128;
+/// The most calls that one answer may hold.
+pub const TOOL_CALLS_MAX: usize = 128;
+/// The most text, arguments, thoughts and sound that one stream may add up to, in bytes.
+pub const MERGED_BYTES_MAX: usize = 64 << 20;
+
+/// Puts the chunks of a stream together to the completion that the unary call would have given.
+///
+/// It knows the habits of servers: `index` missing, flipping or always 0; id, name and role repeated in every piece;
+/// whole calls in one piece; usage in the last chunk, after it, or in all; chunks without choices. Calls are told apart
+/// by id where there is one, else by index, else by order.
+///
+/// ```
+/// use vertex_chat_types::{Accumulator, ChatCompletionChunk};
+///
+/// let mut merged = Accumulator::new();
+/// for data in [
+///     r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":"Once upon "}}]}"#,
+///     r#"{"choices":[{"index":0,"delta":{"content":"a time"},"finish_reason":"stop"}]}"#,
+/// ] {
+///     merged.push(vertex_chat_types::from_str::<ChatCompletionChunk>(data)?)?;
+/// }
+/// assert!(merged.is_finished());
+/// assert_eq!(merged.into_completion().text(), "Once upon a time");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Accumulator {
+    completion: ChatCompletion,
+    bytes: usize,
+    chunks: u64,
+}
+
+/// A stream that grows beyond what anyone should hold in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MergeError {
+    /// More than [`CHOICES_MAX`] answers.
+    TooManyChoices,
+    /// More than [`TOOL_CALLS_MAX`] calls in one answer.
+    TooManyToolCalls,
+    /// More than [`MERGED_BYTES_MAX`] bytes.
+    TooLarge,
+}
+
+impl fmt::Display for MergeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyChoices => write!(f, "the stream has more than {CHOICES_MAX} choices"),
+            Self::TooManyToolCalls => {
+                write!(f, "the stream has more than {TOOL_CALLS_MAX} tool calls in one choice")
+            }
+            Self::TooLarge => write!(f, "the stream adds up to more than {MERGED_BYTES_MAX} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for MergeError {}
+
+impl Accumulator {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the next chunk.
+    ///
+    /// # Errors
+    /// When a limit is passed. What was there before stays, and further chunks may be refused or not.
+    pub fn push(&mut self, chunk: ChatCompletionChunk) -> Result<(), MergeError> {
+        self.chunks += 1;
+        let whole = &mut self.completion;
+        // Azure's first chunk has an empty id and model; llama.cpp gives every choice an id of its own.
+        keep_first(&mut whole.id, chunk.id);
+        keep_first(&mut whole.model, chunk.model);
+        keep_first(&mut whole.system_fingerprint, chunk.system_fingerprint);
+        whole.created = whole.created.filter(|&it| it != 0).or(chunk.created);
+        whole.object = whole.object.take().or_else(|| {
+            chunk
+                .object
+                .map(|it| if it == ObjectType::ChatCompletionChunk { ObjectType::ChatCompletion } else { it })
+        });
+        whole.usage = chunk.usage.or(whole.usage.take());
+        whole.service_tier = chunk.service_tier.or(whole.service_tier.take());
+        whole.moderation = chunk.moderation.or(whole.moderation.take());
+        if !chunk.extra.is_empty() {
+            whole.extra.merge(chunk.extra);
+        }
+        for choice in chunk.choices {
+            self.push_choice(choice)?;
+        }
+        Ok(())
+    }
+
+    /// How many chunks there were.
+    #[must_use]
+    pub fn chunks(&self) -> u64 {
+        self.chunks
+    }
+
+    /// Whether there is a choice, and every choice says why it stopped.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        let choices = &self.completion.choices;
+        !choices.is_empty() && choices.iter().all(|choice| choice.finish_reason.is_value())
+    }
+
+    /// What there is so far. Calls still carry the positions that they had in the stream.
+    #[must_use]
+    pub fn so_far(&self) -> &ChatCompletion {
+        &self.completion
+    }
+
+    /// The completion.
+    #[must_use]
+    pub fn into_completion(self) -> ChatCompletion {
+        let mut completion = self.completion;
+        completion.choices.sort_by_key(|choice| choice.index.unwrap_or(0));
+        for choice in &mut completion.choices {
+            let calls = choice.message.as_mut().and_then(|message| message.tool_calls.as_mut());
+            for call in calls.into_iter().flatten() {
+                call.index = None;
+            }
+        }
+        completion
+    }
+
+    fn push_choice(&mut self, piece: ChunkChoice) -> Result<(), MergeError> {
+        let number = piece.index.unwrap_or(0);
+        let choices = &mut self.completion.choices;
+        let place = match choices.iter().position(|choice| choice.index.unwrap_or(0) == number) {
+            Some(place) => place,
+            None if choices.len() == CHOICES_MAX => return Err(MergeError::TooManyChoices),
+            None => {
+                let message = Some(ResponseMessage::default());
+                choices.push(Choice { index: Some(number), message, ..Choice::default() });
+                choices.len() - 1
+            }
+        };
+        let choice = &mut choices[place];
+        if piece.finish_reason.is_value() {
+            choice.finish_reason = piece.finish_reason;
+        }
+        if piece.stop_reason.is_value() || choice.stop_reason.is_absent() {
+            choice.stop_reason = piece.stop_reason;
+        }
+        merge_logprobs(&mut choice.logprobs, piece.logprobs);
+        if !piece.extra.is_empty() {
+            choice.extra.merge(piece.extra);
+        }
+        if let Some(delta) = piece.delta {
+            let message = choice.message.get_or_insert_default();
+            merge_delta(message, delta, &mut self.bytes)?;
+        }
+        Ok(())
+    }
+}
+
+fn keep_first(kept: &mut Option<String>, new: Option<String>) {
+    if kept.as_ref().is_none_or(String::is_empty) && new.is_some() {
+        *kept = new;
+    }
+}
+
+fn merge_delta(message: &mut ResponseMessage, delta: Delta, bytes: &mut usize) -> Result<(), MergeError> {
+    message.role = message.role.take().or(delta.role);
+    merge_content(&mut message.content, delta.content, bytes)?;
+    append_nullable(&mut message.refusal, delta.refusal, bytes)?;
+    append(&mut message.reasoning_content, delta.reasoning_content, bytes)?;
+    append(&mut message.reasoning, delta.reasoning, bytes)?;
+    if let Some(calls) = delta.tool_calls {
+        let whole = message.tool_calls.get_or_insert_default();
+        for call in calls {
+            merge_tool_call(whole, call, bytes)?;
+        }
+    }
+    if let Some(call) = delta.function_call {
+        let whole = message.function_call.get_or_insert_default();
+        merge_function(whole, call, bytes)?;
+    }
+    if let Some(extra_content) = delta.extra_content {
+        message.extra_content.get_or_insert_default().merge(extra_content);
+    }
+    if let Some(annotations) = delta.annotations {
+        message.annotations.get_or_insert_default().extend(annotations);
+    }
+    if let Some(audio) = delta.audio {
+        merge_audio(message.audio.get_or_insert_default(), *audio, bytes)?;
+    }
+    if !delta.extra.is_empty() {
+        message.extra.merge(delta.extra);
+    }
+    Ok(())
+}
+
+fn grow(bytes: &mut usize, more: usize) -> Result<(), MergeError> {
+    *bytes = bytes.saturating_add(more);
+    if *bytes > MERGED_BYTES_MAX { Err(MergeError::TooLarge) } else { Ok(()) }
+}
+
+fn append(whole: &mut Option<String>, piece: Option<String>, bytes: &mut usize) -> Result<(), MergeError> {
+    let Some(piece) = piece else { return Ok(()) };
+    grow(bytes, piece.len())?;
+    match whole {
+        Some(whole) => whole.push_str(&piece),
+        None => *whole = Some(piece),
+    }
+    Ok(())
+}
+
+fn append_nullable(
+    whole: &mut Nullable<String>,
+    piece: Nullable<String>,
+    bytes: &mut usize,
+) -> Result<(), MergeError> {
+    match (whole, piece) {
+        (Nullable::Value(whole), Nullable::Value(piece)) => {
+            grow(bytes, piece.len())?;
+            whole.push_str(&piece);
+        }
+        (whole, piece @ Nullable::Value(_)) => {
+            grow(bytes, piece.get().map_or(0, String::len))?;
+            *whole = piece;
+        }
+        (whole @ Nullable::Absent, Nullable::Null) => *whole = Nullable::Null,
+        _ => {}
+    }
+    Ok(())
+}
+
+fn merge_content(
+    whole: &mut Nullable<Content>,
+    piece: Nullable<Content>,
+    bytes: &mut usize,
+) -> Result<(), MergeError> {
+    let piece = match piece {
+        Nullable::Absent => return Ok(()),
+        Nullable::Null => {
+            if whole.is_absent() {
+                *whole = Nullable::Null;
+            }
+            return Ok(());
+        }
+        Nullable::Value(piece) => piece,
+    };
+    grow(bytes, content_len(&piece))?;
+    *whole = match (whole.take(), piece) {
+        (Nullable::Value(Content::Text(mut whole)), Content::Text(piece)) => {
+            whole.push_str(&piece);
+            Nullable::Value(Content::Text(whole))
+        }
+        // Mistral's reasoning models send thoughts as parts and the answer as text, in one stream.
+        (Nullable::Value(whole), piece) => {
+            let mut parts = into_parts(whole);
+            for part in into_parts(piece) {
+                push_part(&mut parts, part);
+            }
+            Nullable::Value(Content::Parts(parts))
+        }
+        (Nullable::Absent | Nullable::Null, piece) => Nullable::Value(piece),
+    };
+    Ok(())
+}
+
+fn content_len(content: &Content) -> usize {
+    match content {
+        Content::Text(text) => text.len(),
+        // An estimate is enough for a limit: what a part holds beside text is small or counted as one field.
+        Content::Parts(parts) => parts
+            .iter()
+            .map(|part| size_of::<ContentPart>() + part.text.as_ref().map_or(0, String::len))
+            .sum(),
+    }
+}
+
+fn into_parts(content: Content) -> Vec<ContentPart> {
+    match content {
+        Content::Text(text) if text.is_empty() => Vec::new(),
+        Content::Text(text) => vec![ContentPart::text(text)],
+        Content::Parts(parts) => parts,
+    }
+}
+
+/// Adds a part, or its text to that of the last part when both are nothing but text.
+fn push_part(parts: &mut Vec<ContentPart>, part: ContentPart) {
+    let is_text = |it: &ContentPart| {
+        it.r#type == Some(PartType::Text) && it.extra.is_empty() && it.extra_content.is_none()
+    };
+    match parts.last_mut() {
+        Some(last) if is_text(last) && is_text(&part) => {
+            last.text.get_or_insert_default().push_str(part.text.as_deref().unwrap_or_default());
+        }
+        _ => parts.push(part),
+    }
+}
+
+fn merge_tool_call(
+    calls: &mut Vec<ToolCall>,
+    piece: ToolCallDelta,
+    bytes: &mut usize,
+) -> Result<(), MergeError> {
+    let place = match place_of(calls, &piece) {
+        Some(place) => place,
+        None if calls.len() == TOOL_CALLS_MAX => return Err(MergeError::TooManyToolCalls),
+        None => {
+            calls.push(ToolCall::default());
+            calls.len() - 1
+        }
+    };
+    let call = &mut calls[place];
+    keep_first(&mut call.id, piece.id);
+    call.index = piece.index.or(call.index);
+    call.r#type = call.r#type.take().or(piece.r#type);
+    if let Some(function) = piece.function {
+        merge_function(call.function.get_or_insert_default(), function, bytes)?;
+    }
+    if let Some(custom) = piece.custom {
+        let whole: &mut CustomToolCall = call.custom.get_or_insert_default();
+        merge_name(&mut whole.name, custom.name);
+        append(&mut whole.input, custom.input, bytes)?;
+        whole.extra.merge(custom.extra);
+    }
+    if let Some(extra_content) = piece.extra_content {
+        call.extra_content.get_or_insert_default().merge(extra_content);
+    }
+    if !piece.extra.is_empty() {
+        call.extra.merge(piece.extra);
+    }
+    Ok(())
+}
+
+/// Which call a piece belongs to; `None` for a new one.
+fn place_of(calls: &[ToolCall], piece: &ToolCallDelta) -> Option<usize> {
+    let id = piece.id.as_deref().filter(|id| !id.is_empty());
+    if let Some(id) = id {
+        if let Some(place) = calls.iter().rposition(|call| call.id.as_deref() == Some(id)) {
+            return Some(place);
+        }
+        // A new id opens a new call, also at an old index; unless the call at that index has been waiting for its id.
+        let waiting = |call: &ToolCall| call.id.as_deref().unwrap_or_default().is_empty();
+        return piece
+            .index
+            .and_then(|index| calls.iter().rposition(|call| call.index == Some(index) && waiting(call)));
+    }
+    let place = match piece.index {
+        Some(index) => calls.iter().rposition(|call| call.index == Some(index))?,
+        None => calls.len().checked_sub(1)?,
+    };
+    // Without ids, a name that comes to a call whose arguments are already whole opens the next call.
+    let names =
+        piece.function.as_ref().is_some_and(|it| it.name.as_ref().is_some_and(|name| !name.is_empty()));
+    let is_whole = || serde_json::from_str::<serde::de::IgnoredAny>(calls[place].arguments()).is_ok();
+    if names && !calls[place].name().is_empty() && is_whole() { None } else { Some(place) }
+}
+
+fn merge_function(
+    whole: &mut FunctionCall,
+    piece: FunctionCall,
+    bytes: &mut usize,
+) -> Result<(), MergeError> {
+    merge_name(&mut whole.name, piece.name);
+    append(&mut whole.arguments, piece.arguments, bytes)?;
+    if !piece.extra.is_empty() {
+        whole.extra.merge(piece.extra);
+    }
+    Ok(())
+}
+
+/// A name is repeated by some servers and cut in pieces by others.
+fn merge_name(whole: &mut Option<String>, piece: Option<String>) {
+    let Some(piece) = piece.filter(|it| !it.is_empty()) else { return };
+    match whole {
+        Some(whole) if *whole == piece => {}
+        Some(whole) if piece.starts_with(whole.as_str()) => *whole = piece,
+        Some(whole) => whole.push_str(&piece),
+        None => *whole = Some(piece),
+    }
+}
+
+fn merge_audio(whole: &mut ResponseAudio, piece: ResponseAudio, bytes: &mut usize) -> Result<(), MergeError> {
+    keep_first(&mut whole.id, piece.id);
+    append(&mut whole.data, piece.data, bytes)?;
+    append(&mut whole.transcript, piece.transcript, bytes)?;
+    whole.expires_at = piece.expires_at.or(whole.expires_at);
+    if let Some(extra_content) = piece.extra_content {
+        whole.extra_content.get_or_insert_default().merge(extra_content);
+    }
+    whole.extra.merge(piece.extra);
+    Ok(())
+}
+
+fn merge_logprobs(whole: &mut Nullable<Logprobs>, piece: Nullable<Logprobs>) {
+    match (whole, piece) {
+        (Nullable::Value(whole), Nullable::Value(piece)) => {
+            extend(&mut whole.content, piece.content);
+            extend(&mut whole.refusal, piece.refusal);
+            whole.extra.merge(piece.extra);
+        }
+        (whole, piece @ Nullable::Value(_)) => *whole = piece,
+        (whole @ Nullable::Absent, Nullable::Null) => *whole = Nullable::Null,
+        _ => {}
+    }
+}
+
+fn extend<T>(whole: &mut Nullable<Vec<T>>, piece: Nullable<Vec<T>>) {
+    match (whole, piece) {
+        (Nullable::Value(whole), Nullable::Value(piece)) => whole.extend(piece),
+        (whole, piece @ Nullable::Value(_)) => *whole = piece,
+        (whole @ Nullable::Absent, Nullable::Null) => *whole = Nullable::Null,
+        _ => {}
+    }
+}

@@ -1,0 +1,98 @@
+//! Text to types, and what is said when that fails.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+
+/// Why a text is not what it should be: where, and what was expected there. Never the text itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseError {
+    path: Box<str>,
+    message: Box<str>,
+    position: Option<(usize, usize)>,
+}
+
+impl ParseError {
+    /// The JSON path, such as `messages[3].content[0].image_url`; empty when the text as a whole is at fault.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What is wrong there.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Line and column, both from 1, when the text has one fault at one place.
+    #[must_use]
+    pub fn position(&self) -> Option<(usize, usize)> {
+        self.position
+    }
+
+    /// Takes apart what [`within`](crate::wire::within) put together.
+    pub(crate) fn from_serde(error: &serde_json::Error) -> Self {
+        let position = (error.line() > 0).then_some((error.line(), error.column()));
+        let text = error.to_string();
+        let text = match position {
+            Some((line, column)) => {
+                text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text)
+            }
+            None => &text,
+        };
+        let (path, message) = match text.strip_prefix("at `").and_then(|rest| rest.split_once("`: ")) {
+            Some((path, message)) => (path, message),
+            None => ("", text),
+        };
+        Self { path: path.into(), message: message.into(), position }
+    }
+
+    fn not_text(valid_up_to: usize) -> Self {
+        let message = format!("not UTF-8 from byte {valid_up_to} on");
+        Self { path: "".into(), message: message.into(), position: None }
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "`{}`: ", self.path)?;
+        }
+        f.write_str(&self.message)?;
+        if let Some((line, column)) = self.position {
+            write!(f, " (line {line}, column {column})")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+/// Reads one value from bytes, with errors that name the path.
+///
+/// ```
+/// use vertex_chat_types::ChatRequest;
+///
+/// let error = vertex_chat_types::from_slice::<ChatRequest>(br#"{"messages":[{"role":"user","content":5}]}"#).unwrap_err();
+/// assert_eq!(error.path(), "messages[0].content");
+/// assert_eq!(error.message(), "expected a string or an array, found a number");
+/// ```
+///
+/// # Errors
+/// When the bytes are not UTF-8, not JSON, or not a `T`.
+pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ParseError> {
+    // One check of the whole, then text: measurably cheaper than letting the parser check every string by itself.
+    match std::str::from_utf8(bytes) {
+        Ok(text) => from_str(text),
+        Err(error) => Err(ParseError::not_text(error.valid_up_to())),
+    }
+}
+
+/// Reads one value from text, with errors that name the path.
+///
+/// # Errors
+/// When the text is not JSON, or not a `T`.
+pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, ParseError> {
+    serde_json::from_str(text).map_err(|error| ParseError::from_serde(&error))
+}

@@ -1,0 +1,469 @@
+//! A client, put together.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use vertex_chat_auth::{
+    AccessToken, Credentials, CredentialsOptions, DEFAULT_UNIVERSE, Environment, PROJECT_VARIABLES, Secret,
+    StaticToken, TokenSource,
+};
+use vertex_chat_params::{Dialect, Policy};
+use vertex_chat_transport::{Clock, Connector, HttpConnector, Profile, RetryPolicy, SystemClock, Timeouts};
+
+use crate::Error;
+use crate::client::{Client, Settings};
+use crate::endpoint::{DEFAULT_LOCATION, OPENAPI, Shape, VertexEndpoint, chat_url};
+use crate::trust::{Trust, is_google_host, is_openai_key};
+
+const USER_AGENT: &str = concat!("vertex-chat/", env!("CARGO_PKG_VERSION"));
+
+/// Puts a [`Client`] together. What is not set is taken from the environment.
+///
+/// ```no_run
+/// use vertex_chat::Client;
+///
+/// # fn main() -> Result<(), vertex_chat::Error> {
+/// let client = Client::builder().project("my-project").location("us-central1").credentials_file("key.json").build()?;
+/// # Ok(()) }
+/// ```
+///
+/// # Environment
+///
+/// What is set here comes first, always. For the rest:
+///
+/// | what | from, in this order |
+/// |---|---|
+/// | base URL | `OPENAI_BASE_URL`, unless project, location, endpoint or host is set here |
+/// | project | `GOOGLE_CLOUD_PROJECT`, `GCLOUD_PROJECT`, the credentials |
+/// | location | `GOOGLE_CLOUD_LOCATION`, then `global` |
+/// | credentials for Vertex | `OPENAI_API_KEY` as an access token if the base URL was given (an OpenAI key, `sk-…`, is passed over), then the file `GOOGLE_APPLICATION_CREDENTIALS` |
+/// | credentials for other servers | `OPENAI_API_KEY`, then none |
+/// | billed project | `GOOGLE_CLOUD_QUOTA_PROJECT`, the credentials |
+/// | proxy | `HTTPS_PROXY`, `NO_PROXY` |
+///
+/// # Where tokens go
+///
+/// A Google token goes to Google's hosts (`*.googleapis.com`, dedicated endpoints, the credentials' universe), to this
+/// machine, and to hosts [allowed by name](Self::danger_allow_token_host); in the clear only to this machine. An OpenAI
+/// key never goes to Google. Anything else is an error of [`build`](Self::build).
+#[derive(Clone, Debug)]
+pub struct ClientBuilder {
+    base_url: Option<String>,
+    project: Option<String>,
+    location: Option<String>,
+    endpoint: Option<String>,
+    host: Option<String>,
+    api_version: Option<String>,
+    dialect: Option<Dialect>,
+    policy: Option<Policy>,
+    credentials: Given,
+    quota_project: Option<String>,
+    timeouts: Timeouts,
+    retry: RetryPolicy,
+    retry_after_sending: bool,
+    headers: HeaderMap,
+    token_hosts: Vec<String>,
+    environment: Environment,
+    connector: Arc<dyn Connector>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Credentials as they were given.
+#[derive(Clone, Debug)]
+enum Given {
+    Nothing,
+    Anonymous,
+    File(PathBuf),
+    Json(Secret),
+    Token(Secret),
+    ApiKey(Secret),
+    Found(Credentials),
+    Source(Arc<dyn TokenSource>),
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ClientBuilder {
+    /// Nothing set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            base_url: None,
+            project: None,
+            location: None,
+            endpoint: None,
+            host: None,
+            api_version: None,
+            dialect: None,
+            policy: None,
+            credentials: Given::Nothing,
+            quota_project: None,
+            timeouts: Timeouts::default(),
+            retry: RetryPolicy::default(),
+            retry_after_sending: true,
+            headers: HeaderMap::new(),
+            token_hosts: Vec::new(),
+            environment: Environment::process(),
+            connector: Arc::new(HttpConnector::new()),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// The project, by id or number.
+    #[must_use]
+    pub fn project(mut self, project: impl Into<String>) -> Self {
+        self.project = Some(project.into());
+        self
+    }
+
+    /// A region such as `us-central1`, `global`, or the multi-regions `us` and `eu`.
+    #[must_use]
+    pub fn location(mut self, location: impl Into<String>) -> Self {
+        self.location = Some(location.into());
+        self
+    }
+
+    /// The id of an endpoint of your own. Without it requests go to `openapi`: Gemini and the partners' models.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
+        self.endpoint = Some(endpoint.into());
+        self
+    }
+
+    /// The host, for dedicated endpoints (`dedicatedEndpointDns`) and emulators; with `http://` for this machine.
+    #[must_use]
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.host = Some(host.into());
+        self
+    }
+
+    /// `v1`, which is the default, or `v1beta1`. Both reach the same service.
+    #[must_use]
+    pub fn api_version(mut self, version: impl Into<String>) -> Self {
+        self.api_version = Some(version.into());
+        self
+    }
+
+    /// Everything before `/chat/completions`, in place of project, location, endpoint and host.
+    #[must_use]
+    pub fn base_url(mut self, url: impl Into<String>) -> Self {
+        self.base_url = Some(url.into());
+        self
+    }
+
+    /// The kind of server. Otherwise: the model's on `openapi`, vLLM on other endpoints, OpenAI elsewhere.
+    #[must_use]
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = Some(dialect);
+        self
+    }
+
+    /// What becomes of parameters that the server does not take. Otherwise the dialect's default.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// The credentials in this file.
+    #[must_use]
+    pub fn credentials_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.credentials = Given::File(path.into());
+        self
+    }
+
+    /// The credentials in this JSON, the content of a key file.
+    #[must_use]
+    pub fn credentials_json(mut self, json: impl Into<Secret>) -> Self {
+        self.credentials = Given::Json(json.into());
+        self
+    }
+
+    /// Credentials that were found before.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Given::Found(credentials);
+        self
+    }
+
+    /// A Google access token. It dies within the hour; credentials renew theirs.
+    #[must_use]
+    pub fn access_token(mut self, token: impl Into<Secret>) -> Self {
+        self.credentials = Given::Token(token.into());
+        self
+    }
+
+    /// A key for a server that is not Vertex.
+    #[must_use]
+    pub fn api_key(mut self, key: impl Into<Secret>) -> Self {
+        self.credentials = Given::ApiKey(key.into());
+        self
+    }
+
+    /// Tokens from a source of your own.
+    #[must_use]
+    pub fn token_source(mut self, source: Arc<dyn TokenSource>) -> Self {
+        self.credentials = Given::Source(source);
+        self
+    }
+
+    /// No credentials, whatever the environment says.
+    #[must_use]
+    pub fn anonymous(mut self) -> Self {
+        self.credentials = Given::Anonymous;
+        self
+    }
+
+    /// The project that is billed (`x-goog-user-project`).
+    #[must_use]
+    pub fn quota_project(mut self, project: impl Into<String>) -> Self {
+        self.quota_project = Some(project.into());
+        self
+    }
+
+    /// The timeouts of every call.
+    #[must_use]
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// When calls are tried again.
+    #[must_use]
+    pub fn retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Whether a request is sent again when the connection was lost after it had gone out. True: a completion has no
+    /// effect but its price.
+    #[must_use]
+    pub fn retry_after_sending(mut self, retry: bool) -> Self {
+        self.retry_after_sending = retry;
+        self
+    }
+
+    /// A header of every request. `authorization` is the client's own.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Lets a Google token go to this host, which is not Google's. Whoever runs it can then act for you.
+    #[must_use]
+    pub fn danger_allow_token_host(mut self, host: impl Into<String>) -> Self {
+        self.token_hosts.push(host.into());
+        self
+    }
+
+    /// The environment that is looked into. `Environment::default()` is the process's;
+    /// `Environment::of::<&str, &str>([])` is none.
+    #[must_use]
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// What makes connections.
+    #[must_use]
+    pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
+        self.connector = connector;
+        self
+    }
+
+    /// What tells the time.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The client. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// Of kind [`Configuration`](crate::ErrorKind::Configuration): what is missing or wrong, and where it was looked for.
+    pub fn build(self) -> Result<Client, Error> {
+        let env = &self.environment;
+        let by_names = self.project.is_some()
+            || self.location.is_some()
+            || self.endpoint.is_some()
+            || self.host.is_some();
+        let base_url = match &self.base_url {
+            Some(_) if by_names => {
+                let message =
+                    "a base URL and one of project, location, endpoint and host are both set; keep one way";
+                return Err(Error::configuration(message));
+            }
+            Some(url) => Some(url.clone()),
+            None if by_names => None,
+            None => env.get("OPENAI_BASE_URL"),
+        };
+        let (base_url, parent_url, credentials) = match base_url {
+            Some(url) => {
+                let credentials = self.credentials_for(&url)?;
+                (url, None, credentials)
+            }
+            None => {
+                let credentials = self.google_credentials()?;
+                let endpoint = self.vertex_endpoint(credentials.as_ref())?;
+                let base = endpoint.base_url().map_err(Error::configuration)?;
+                (base, Some(endpoint.parent_url().map_err(Error::configuration)?), credentials)
+            }
+        };
+        let chat_url = chat_url(&base_url).map_err(Error::configuration)?;
+        let universe = credentials.as_ref().map_or(DEFAULT_UNIVERSE, |it| &it.universe);
+        let trust = Trust::of(&chat_url, universe, &self.token_hosts);
+        // What is at hand is checked now; what a source gives later is checked then.
+        if let Some(token) = credentials.as_ref().and_then(|it| it.source.cached()) {
+            trust.check(&token).map_err(Error::configuration)?;
+        } else if credentials.as_ref().is_some_and(|it| it.google) {
+            trust.check_google().map_err(Error::configuration)?;
+        }
+        let shape = Shape::of(&chat_url);
+        let exchange =
+            self.connector.connect(&Profile::Public).map_err(|it| Error::transport("connecting", it))?;
+        let mut headers = self.headers;
+        headers.remove(http::header::AUTHORIZATION);
+        headers.entry(http::header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok(Client::new(Settings {
+            exchange,
+            clock: self.clock,
+            tokens: credentials.map(|it| it.source),
+            trust,
+            chat_url,
+            parent_url,
+            shape,
+            dialect: self.dialect,
+            policy: self.policy,
+            timeouts: self.timeouts,
+            retry: self.retry,
+            retry_after_sending: self.retry_after_sending,
+            headers,
+        }))
+    }
+
+    fn credentials_options(&self) -> CredentialsOptions {
+        let options = CredentialsOptions::new(Arc::clone(&self.connector), Arc::clone(&self.clock))
+            .with_environment(self.environment.clone());
+        match &self.quota_project {
+            Some(project) => options.with_quota_project(project),
+            None => options,
+        }
+    }
+
+    /// What was given explicitly; `None` when nothing was.
+    fn given(&self) -> Result<Option<Use>, Error> {
+        let options = self.credentials_options();
+        let found = match &self.credentials {
+            Given::Nothing => return Ok(None),
+            Given::Anonymous => return Ok(Some(Use::Nobody)),
+            Given::ApiKey(key) => return Ok(Some(Use::ApiKey(key.clone()))),
+            Given::Source(source) => return Ok(Some(Use::Source(Arc::clone(source)))),
+            Given::Found(found) => found.clone(),
+            Given::File(path) => options.from_file(path).map_err(Error::credentials)?,
+            Given::Json(json) => {
+                options.from_json(json.expose().as_bytes(), "the given JSON").map_err(Error::credentials)?
+            }
+            Given::Token(token) => {
+                options.from_token(token.clone(), "the given token").map_err(Error::credentials)?
+            }
+        };
+        Ok(Some(Use::Google(found)))
+    }
+
+    /// Credentials for Vertex, by names.
+    fn google_credentials(&self) -> Result<Option<Chosen>, Error> {
+        match self.given()? {
+            Some(given) => given.chosen(),
+            None => Use::Google(self.credentials_options().find().map_err(Error::credentials)?).chosen(),
+        }
+    }
+
+    /// Credentials for a base URL.
+    fn credentials_for(&self, base_url: &str) -> Result<Option<Chosen>, Error> {
+        if let Some(given) = self.given()? {
+            return given.chosen();
+        }
+        let url = chat_url(base_url).map_err(Error::configuration)?;
+        let key = self.environment.get("OPENAI_API_KEY").map(Secret::new);
+        let at_google = is_google_host(url.host().unwrap_or_default(), DEFAULT_UNIVERSE);
+        let key = key.filter(|key| !(at_google && is_openai_key(key.expose())));
+        let options = self.credentials_options();
+        match (Shape::of(&url).wants_google_token(&url, DEFAULT_UNIVERSE), key) {
+            // Google's page has people put an access token there.
+            (true, Some(key)) if !is_openai_key(key.expose()) => {
+                Use::Google(options.from_token(key, "OPENAI_API_KEY").map_err(Error::credentials)?).chosen()
+            }
+            (true, _) => Use::Google(options.find().map_err(Error::credentials)?).chosen(),
+            (false, Some(key)) => Use::ApiKey(key).chosen(),
+            (false, None) => Ok(None),
+        }
+    }
+
+    fn vertex_endpoint(&self, credentials: Option<&Chosen>) -> Result<VertexEndpoint, Error> {
+        let from_env = || self.environment.first(&PROJECT_VARIABLES).map(|(_, project)| project);
+        let from_credentials = || credentials.and_then(|it| it.project.clone());
+        let Some(project) = self.project.clone().or_else(from_env).or_else(from_credentials) else {
+            return Err(Error::configuration(
+                "no project: set it, or GOOGLE_CLOUD_PROJECT, or use credentials that name one",
+            ));
+        };
+        let location = self.location.clone().or_else(|| self.environment.get("GOOGLE_CLOUD_LOCATION"));
+        if location.is_none() && self.endpoint.is_some() {
+            let message = "no location: an endpoint of your own is at one; set it, or GOOGLE_CLOUD_LOCATION";
+            return Err(Error::configuration(message));
+        }
+        Ok(VertexEndpoint {
+            project,
+            location: location.unwrap_or_else(|| DEFAULT_LOCATION.to_owned()),
+            endpoint: self.endpoint.clone().unwrap_or_else(|| OPENAPI.to_owned()),
+            host: self.host.clone(),
+            version: self.api_version.clone(),
+            universe: credentials.map_or_else(|| DEFAULT_UNIVERSE.to_owned(), |it| it.universe.clone()),
+        })
+    }
+}
+
+/// Which kind of credentials is used.
+enum Use {
+    Nobody,
+    ApiKey(Secret),
+    Google(Credentials),
+    Source(Arc<dyn TokenSource>),
+}
+
+/// Credentials as the client uses them.
+struct Chosen {
+    source: Arc<dyn TokenSource>,
+    /// Whether it is known to give Google tokens.
+    google: bool,
+    project: Option<String>,
+    universe: String,
+}
+
+impl Use {
+    fn chosen(self) -> Result<Option<Chosen>, Error> {
+        let universe = DEFAULT_UNIVERSE.to_owned();
+        Ok(Some(match self {
+            Self::Nobody => return Ok(None),
+            Self::ApiKey(key) => {
+                let token = AccessToken::api_key(key).map_err(Error::credentials)?;
+                Chosen { source: Arc::new(StaticToken::new(token)), google: false, project: None, universe }
+            }
+            Self::Google(found) => Chosen {
+                source: found.source(),
+                google: true,
+                project: found.project_id().map(str::to_owned),
+                universe: found.universe_domain().to_owned(),
+            },
+            Self::Source(source) => Chosen { source, google: false, project: None, universe },
+        }))
+    }
+}

@@ -1,0 +1,454 @@
+//! The client: one request from its preparation to its answer.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Method, StatusCode, Uri};
+use serde_json::Value;
+use tracing::{Instrument, Span};
+use vertex_chat_auth::{AccessToken, TokenSource};
+use vertex_chat_params::{Dialect, Policy, Report, Target, prepare};
+use vertex_chat_transport::{
+    Body, Clock, Exchange, Request, RetryBudget, RetryPolicy, Sent, Timeouts, TransportError,
+    TransportErrorKind, is_retryable_status, retry_after, send_within,
+};
+use vertex_chat_types::{ApiError, ChatCompletion, ChatRequest, ParseError};
+
+use crate::endpoint::Shape;
+use crate::response::{Meta, Response};
+use crate::stream::ChatStream;
+use crate::trust::Trust;
+use crate::{CallOptions, ClientBuilder, Error};
+
+/// The largest whole answer that is read. Generated pictures come inline.
+pub const COMPLETION_BYTES_MAX: usize = 64 << 20;
+/// How much of an answer that is not a success is read.
+pub const ERROR_BODY_BYTES_MAX: usize = 64 << 10;
+/// How many pages of a project's endpoints are read.
+pub const ENDPOINT_PAGES_MAX: usize = 100;
+
+/// A client for one endpoint.
+///
+/// Cloning is cheap; all clones share connections, tokens and the retry budget.
+#[derive(Clone)]
+pub struct Client(Arc<Settings>, Arc<RetryBudget>);
+
+pub(crate) struct Settings {
+    pub(crate) exchange: Arc<dyn Exchange>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tokens: Option<Arc<dyn TokenSource>>,
+    pub(crate) trust: Trust,
+    pub(crate) chat_url: Uri,
+    /// `…/projects/P/locations/L`, where the client was built from names.
+    pub(crate) parent_url: Option<String>,
+    pub(crate) shape: Shape,
+    pub(crate) dialect: Option<Dialect>,
+    pub(crate) policy: Option<Policy>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) retry_after_sending: bool,
+    pub(crate) headers: HeaderMap,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("url", &self.0.chat_url)
+            .field("shape", &self.0.shape)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client from environment variables alone; see [their order](ClientBuilder#environment).
+    ///
+    /// # Errors
+    /// Of kind [`Configuration`](crate::ErrorKind::Configuration): what is missing, and where it was looked for.
+    pub fn from_env() -> Result<Self, Error> {
+        ClientBuilder::new().build()
+    }
+
+    /// A client, to be put together.
+    #[must_use]
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::new()
+    }
+
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self(Arc::new(settings), Arc::default())
+    }
+
+    /// Where requests go.
+    #[must_use]
+    pub fn chat_url(&self) -> &Uri {
+        &self.0.chat_url
+    }
+
+    /// The dialect that requests for this model are prepared for.
+    #[must_use]
+    pub fn dialect(&self, model: Option<&str>) -> Dialect {
+        self.0.dialect.unwrap_or_else(|| self.0.shape.dialect(model))
+    }
+
+    /// Asks for an answer and waits for the whole of it.
+    ///
+    /// # Errors
+    /// See [`Error`]. An answer without a choice is one, see [`NoChoices`](crate::ErrorKind::NoChoices).
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up the request.
+    pub async fn chat(&self, request: ChatRequest) -> Result<Response<ChatCompletion>, Error> {
+        self.chat_with(request, &CallOptions::default()).await
+    }
+
+    /// [`chat`](Self::chat) with options of its own.
+    ///
+    /// # Errors
+    /// As [`chat`](Self::chat).
+    pub async fn chat_with(
+        &self,
+        mut request: ChatRequest,
+        options: &CallOptions,
+    ) -> Result<Response<ChatCompletion>, Error> {
+        request.stream = None;
+        let span = self.span(&request);
+        let call = async {
+            let (body, meta) = self.open(request, options).await?;
+            let status = meta.status;
+            let failed = |error: Error, meta: &Meta| {
+                error.with_head(status, meta.headers.clone()).with_attempts(meta.attempts)
+            };
+            let body = match body.collect(COMPLETION_BYTES_MAX).await {
+                Ok(body) => body,
+                Err(error) => return Err(failed(Error::transport("reading the answer", error), &meta)),
+            };
+            match read_completion(&body) {
+                Ok(completion) => {
+                    record(&Span::current(), &completion);
+                    Ok(Response::new(completion, meta))
+                }
+                Err(error) => Err(failed(error, &meta)),
+            }
+        };
+        call.instrument(span).await
+    }
+
+    /// Asks for an answer in pieces. Returns when the server has begun to answer.
+    ///
+    /// # Errors
+    /// As [`chat`](Self::chat); what goes wrong later comes out of the stream.
+    ///
+    /// # Cancel safety
+    /// Dropping the future, or the stream, gives up the request.
+    pub async fn chat_stream(&self, request: ChatRequest) -> Result<ChatStream, Error> {
+        self.chat_stream_with(request, &CallOptions::default()).await
+    }
+
+    /// [`chat_stream`](Self::chat_stream) with options of its own.
+    ///
+    /// # Errors
+    /// As [`chat_stream`](Self::chat_stream).
+    pub async fn chat_stream_with(
+        &self,
+        mut request: ChatRequest,
+        options: &CallOptions,
+    ) -> Result<ChatStream, Error> {
+        request.stream = Some(true);
+        let span = self.span(&request);
+        let (body, meta) = self.open(request, options).instrument(span.clone()).await?;
+        Ok(ChatStream::new(body, meta, span))
+    }
+
+    /// The project's endpoints at the client's location: those that `gcloud ai endpoints list` shows.
+    ///
+    /// # Errors
+    /// As [`chat`](Self::chat); of kind [`Configuration`](crate::ErrorKind::Configuration) when the client was built
+    /// from a base URL and so knows no project.
+    pub async fn endpoints(&self) -> Result<Vec<EndpointInfo>, Error> {
+        let Some(parent) = &self.0.parent_url else {
+            return Err(Error::configuration(
+                "a client of a base URL knows no project; build it from project and location",
+            ));
+        };
+        let mut endpoints = Vec::new();
+        let mut page_token = String::new();
+        for _ in 0..ENDPOINT_PAGES_MAX {
+            let url = format!("{parent}/endpoints?pageSize=100&pageToken={page_token}");
+            let url = url.parse().map_err(|_| Error::unreadable("the server's page token is not one"))?;
+            let body = self.get(url).await?;
+            let page = EndpointPage::read(&body);
+            let page = page.map_err(|error| Error::unreadable_json("reading the endpoints", error))?;
+            endpoints.extend(page.endpoints);
+            match page.next_page_token {
+                Some(token) if !token.is_empty() => page_token = token,
+                _ => break,
+            }
+        }
+        Ok(endpoints)
+    }
+
+    async fn get(&self, url: Uri) -> Result<Bytes, Error> {
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = url;
+        let (body, meta) = self.exchange(request, &CallOptions::default(), Report::default()).await?;
+        body.collect(COMPLETION_BYTES_MAX).await.map_err(|error| {
+            Error::transport("reading the answer", error)
+                .with_head(meta.status, meta.headers)
+                .with_attempts(meta.attempts)
+        })
+    }
+
+    fn span(&self, request: &ChatRequest) -> Span {
+        let span = tracing::info_span!(
+            "chat",
+            gen_ai.operation.name = "chat",
+            gen_ai.provider.name = self.0.shape.provider(),
+            gen_ai.request.model = tracing::field::Empty,
+            gen_ai.request.stream = request.is_stream(),
+            gen_ai.response.id = tracing::field::Empty,
+            gen_ai.response.model = tracing::field::Empty,
+            gen_ai.response.finish_reasons = tracing::field::Empty,
+            gen_ai.usage.input_tokens = tracing::field::Empty,
+            gen_ai.usage.output_tokens = tracing::field::Empty,
+            server.address = self.0.chat_url.host().unwrap_or_default(),
+            error.r#type = tracing::field::Empty,
+        );
+        if let Some(model) = request.model.as_deref() {
+            span.record("gen_ai.request.model", model);
+        }
+        span
+    }
+
+    /// Prepares a request and sends it.
+    async fn open(&self, request: ChatRequest, options: &CallOptions) -> Result<(Body, Meta), Error> {
+        let dialect = self.dialect(request.model.as_deref());
+        let policy = options.policy.or(self.0.policy).unwrap_or_else(|| dialect.default_policy());
+        let prepared =
+            prepare(request, &Target::new(dialect).with_policy(policy)).map_err(Error::rejected)?;
+        let (body, report) = prepared.into_parts();
+        let mut request = Request::new(Bytes::from(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.0.chat_url.clone();
+        self.exchange(request, options, report).await
+    }
+
+    /// Sends a request until there is a success, or no reason to go on: the one place with retries.
+    async fn exchange(
+        &self,
+        mut request: Request,
+        options: &CallOptions,
+        report: Report,
+    ) -> Result<(Body, Meta), Error> {
+        let Self(settings, budget) = self;
+        let timeouts = options.timeouts.unwrap_or(settings.timeouts);
+        let retry = options.retry.as_ref().unwrap_or(&settings.retry);
+        let retry_after_sending = options.retry_after_sending.unwrap_or(settings.retry_after_sending);
+        let deadline = settings.clock.monotonic().saturating_add(timeouts.total);
+        request.headers_mut().clone_from(&settings.headers);
+        for (name, value) in &options.headers {
+            if name != AUTHORIZATION {
+                request.headers_mut().insert(name, value.clone());
+            }
+        }
+
+        let mut attempts = 0;
+        let mut token_renewed = false;
+        loop {
+            let token = self.token(deadline).await.map_err(|error| error.with_attempts(attempts))?;
+            if let Some(token) = &token {
+                settings.trust.check(token).map_err(Error::configuration)?;
+                request.headers_mut().extend(token.headers().clone());
+                request.headers_mut().insert(AUTHORIZATION, token.authorization().clone());
+            }
+            attempts += 1;
+            let sent =
+                send_within(&*settings.exchange, request.clone(), &timeouts, deadline, &settings.clock).await;
+            let (failure, wait, worth_it) = match sent {
+                Ok(response) if response.status().is_success() => {
+                    budget.give();
+                    let (head, body) = response.into_parts();
+                    return Ok((body, Meta { status: head.status, headers: head.headers, attempts, report }));
+                }
+                Ok(response) => {
+                    let (head, body) = response.into_parts();
+                    let hint = retry_after(&head.headers, settings.clock.wall());
+                    let failure = status_error(head.status, head.headers, body).await;
+                    if head.status == StatusCode::UNAUTHORIZED && !token_renewed && self.renew(token.as_ref())
+                    {
+                        tracing::debug!("the token was refused; trying once more with a new one");
+                        token_renewed = true;
+                        continue;
+                    }
+                    let wait = hint.or(failure.retry_after());
+                    (failure.with_retry_after(wait), wait, is_retryable_status(head.status))
+                }
+                Err(error) => {
+                    let worth_it = is_worth_sending_again(&error, retry_after_sending);
+                    (Error::transport("sending the request", error), None, worth_it)
+                }
+            };
+            let failure = failure.with_attempts(attempts);
+            // A renewed token does not count as a retry of its own.
+            let wait = retry.wait(attempts - u32::from(token_renewed), wait).filter(|_| worth_it);
+            match wait {
+                Some(wait) if settings.clock.monotonic().saturating_add(wait) < deadline && budget.take() => {
+                    tracing::debug!(attempts, error = %failure, wait_ms = wait.as_millis(), "trying again");
+                    settings.clock.sleep(wait).await;
+                }
+                _ => {
+                    Span::current().record("error.type", tracing::field::debug(failure.kind()));
+                    return Err(failure);
+                }
+            }
+        }
+    }
+
+    /// A token, if the client has credentials at all.
+    async fn token(&self, deadline: Duration) -> Result<Option<AccessToken>, Error> {
+        let Some(tokens) = &self.0.tokens else { return Ok(None) };
+        if let Some(token) = tokens.cached() {
+            return Ok(Some(token));
+        }
+        // The source has clocks of its own; this is for a source that somebody else wrote.
+        let left = deadline.saturating_sub(self.0.clock.monotonic());
+        let mut refresh = tokens.refresh();
+        let mut alarm = None;
+        std::future::poll_fn(|cx| {
+            if let std::task::Poll::Ready(result) = refresh.as_mut().poll(cx) {
+                return std::task::Poll::Ready(result.map(Some).map_err(Error::credentials));
+            }
+            alarm.get_or_insert_with(|| self.0.clock.sleep(left)).as_mut().poll(cx).map(|()| {
+                let error = TransportError::new(
+                    TransportErrorKind::TotalTimeout,
+                    Sent::No,
+                    "while waiting for a token",
+                );
+                Err(Error::transport("no access token", error))
+            })
+        })
+        .await
+    }
+
+    /// Gives up a token that the server refused; `false` when there will be no other.
+    fn renew(&self, refused: Option<&AccessToken>) -> bool {
+        let (Some(tokens), Some(refused)) = (&self.0.tokens, refused) else { return false };
+        tokens.invalidate(refused);
+        tokens.cached().is_none_or(|token| token != *refused)
+    }
+}
+
+/// Whether a request that got no answer may be sent again.
+fn is_worth_sending_again(error: &TransportError, after_sending: bool) -> bool {
+    match error.kind() {
+        TransportErrorKind::Connect | TransportErrorKind::ConnectTimeout => true,
+        TransportErrorKind::Interrupted => error.sent() == Sent::No || after_sending,
+        // A first-byte timeout is long; the server is still at work on what it would be asked again.
+        _ => false,
+    }
+}
+
+/// Reads an answer that is not a success.
+async fn status_error(status: StatusCode, headers: HeaderMap, mut body: Body) -> Error {
+    if status.is_redirection() {
+        let message = format!(
+            "the server answered {status}: redirects are not followed, because a token is not for whom they name"
+        );
+        return Error::unreadable(message).with_head(status, headers);
+    }
+    let mut read = BytesMut::new();
+    while let Some(Ok(chunk)) = body.chunk().await {
+        let room = ERROR_BODY_BYTES_MAX - read.len();
+        read.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if read.len() == ERROR_BODY_BYTES_MAX {
+            break;
+        }
+    }
+    let api = ApiError::from_body(Some(status.as_u16()), &read);
+    Error::api("the server refused", api).with_head(status, headers)
+}
+
+/// Reads a whole answer: a completion, or an error that came with a success.
+pub(crate) fn read_completion(body: &[u8]) -> Result<ChatCompletion, Error> {
+    let completion = match vertex_chat_types::from_slice::<ChatCompletion>(body) {
+        Ok(completion) => completion,
+        Err(error) => {
+            return Err(match ApiError::detect(body) {
+                Some(api) => Error::api("the server answered with an error", api),
+                None => Error::unreadable_json("the answer is not a completion", error),
+            });
+        }
+    };
+    if !completion.choices.is_empty() {
+        return Ok(completion);
+    }
+    match ApiError::detect(body) {
+        Some(api) => Err(Error::api("the server answered with an error", api)),
+        None => Err(Error::no_choices(Some(completion))),
+    }
+}
+
+/// Writes what an answer tells about itself into its span.
+pub(crate) fn record(span: &Span, completion: &ChatCompletion) {
+    if span.is_disabled() {
+        return;
+    }
+    if let Some(id) = completion.id.as_deref() {
+        span.record("gen_ai.response.id", id);
+    }
+    if let Some(model) = completion.model.as_deref() {
+        span.record("gen_ai.response.model", model);
+    }
+    let reasons: Vec<_> =
+        completion.choices.iter().filter_map(|it| it.finish_reason.get().map(ToString::to_string)).collect();
+    span.record("gen_ai.response.finish_reasons", reasons.join(","));
+    if let Some(usage) = &completion.usage {
+        span.record("gen_ai.usage.input_tokens", usage.prompt_tokens.unwrap_or(0));
+        span.record("gen_ai.usage.output_tokens", usage.completion_tokens.unwrap_or(0));
+    }
+}
+
+/// An endpoint of a project.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EndpointInfo {
+    /// Its id, to give to [`ClientBuilder::endpoint`].
+    pub id: String,
+    /// What people call it.
+    pub display_name: String,
+    /// The host of a dedicated endpoint, to give to [`ClientBuilder::host`].
+    pub dedicated_host: Option<String>,
+    /// What people call the models that are deployed on it.
+    pub models: Vec<String>,
+}
+
+struct EndpointPage {
+    endpoints: Vec<EndpointInfo>,
+    next_page_token: Option<String>,
+}
+
+impl EndpointPage {
+    fn read(body: &[u8]) -> Result<Self, ParseError> {
+        let page: Value = vertex_chat_types::from_slice(body)?;
+        let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        let list =
+            |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut endpoints = Vec::new();
+        for endpoint in list(&page, "endpoints") {
+            let name = text(&endpoint, "name").unwrap_or_default();
+            let models = list(&endpoint, "deployedModels");
+            endpoints.push(EndpointInfo {
+                id: name.rsplit('/').next().unwrap_or_default().to_owned(),
+                display_name: text(&endpoint, "displayName").unwrap_or_default(),
+                dedicated_host: text(&endpoint, "dedicatedEndpointDns"),
+                models: models
+                    .iter()
+                    .filter_map(|it| text(it, "displayName").or_else(|| text(it, "model")))
+                    .collect(),
+            });
+        }
+        Ok(Self { endpoints, next_page_token: text(&page, "nextPageToken") })
+    }
+}

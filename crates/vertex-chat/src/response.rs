@@ -1,0 +1,182 @@
+//! An answer and what came with it.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use http::{HeaderMap, StatusCode};
+use vertex_chat_params::Report;
+use vertex_chat_types::{
+    ChatCompletion, ChatCompletionChunk, ChunkChoice, Delta, ObjectType, ResponseMessage, ToolCall,
+    ToolCallDelta,
+};
+
+/// Headers that name a request, in the order in which they are believed.
+const REQUEST_ID_HEADERS: [&str; 4] =
+    ["x-request-id", "x-goog-request-id", "request-id", "x-vertex-ai-request-id"];
+
+/// An answer, and what came with it. Reads like the answer itself.
+#[derive(Clone)]
+pub struct Response<T> {
+    data: T,
+    meta: Meta,
+}
+
+impl<T> Response<T> {
+    pub(crate) fn new(data: T, meta: Meta) -> Self {
+        Self { data, meta }
+    }
+
+    /// What came with the answer.
+    #[must_use]
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// The answer itself.
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        self.data
+    }
+
+    /// The answer and what came with it.
+    #[must_use]
+    pub fn into_parts(self) -> (T, Meta) {
+        (self.data, self.meta)
+    }
+}
+
+impl<T> Deref for Response<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.data
+    }
+}
+
+impl<T> DerefMut for Response<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.data
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Response<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response").field("data", &self.data).field("meta", &self.meta).finish()
+    }
+}
+
+/// What came with an answer.
+#[derive(Clone)]
+pub struct Meta {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) attempts: u32,
+    pub(crate) report: Report,
+}
+
+impl Meta {
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The server's name for the request, to give to its support.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        request_id(&self.headers)
+    }
+
+    /// How many requests it took.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// What was done to the request before it was sent: dropped parameters, rewritten ones.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+}
+
+impl fmt::Debug for Meta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meta")
+            .field("status", &self.status)
+            .field("request_id", &self.request_id())
+            .field("attempts", &self.attempts)
+            .field("report", &self.report)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
+    REQUEST_ID_HEADERS.iter().find_map(|name| headers.get(*name)?.to_str().ok())
+}
+
+/// A whole answer in the form of one chunk, for servers that answer a streaming request without streaming.
+pub(crate) fn as_chunk(completion: ChatCompletion) -> ChatCompletionChunk {
+    let mut chunk = ChatCompletionChunk::default();
+    chunk.id = completion.id;
+    chunk.object = completion.object.map(|it| match it {
+        ObjectType::ChatCompletion => ObjectType::ChatCompletionChunk,
+        other => other,
+    });
+    chunk.created = completion.created;
+    chunk.model = completion.model;
+    chunk.system_fingerprint = completion.system_fingerprint;
+    chunk.usage = completion.usage;
+    chunk.service_tier = completion.service_tier;
+    chunk.moderation = completion.moderation;
+    chunk.extra = completion.extra;
+    chunk.choices = completion
+        .choices
+        .into_iter()
+        .map(|choice| {
+            let mut piece = ChunkChoice::default();
+            piece.index = choice.index;
+            piece.delta = choice.message.map(as_delta);
+            piece.finish_reason = choice.finish_reason;
+            piece.logprobs = choice.logprobs;
+            piece.stop_reason = choice.stop_reason;
+            piece.extra = choice.extra;
+            piece
+        })
+        .collect();
+    chunk
+}
+
+fn as_delta(message: ResponseMessage) -> Delta {
+    let mut delta = Delta::default();
+    delta.role = message.role;
+    delta.content = message.content;
+    delta.refusal = message.refusal;
+    delta.tool_calls =
+        message.tool_calls.map(|calls| calls.into_iter().enumerate().map(as_tool_call_delta).collect());
+    delta.function_call = message.function_call;
+    delta.reasoning_content = message.reasoning_content;
+    delta.reasoning = message.reasoning;
+    delta.extra_content = message.extra_content;
+    delta.annotations = message.annotations;
+    delta.audio = message.audio.map(Box::new);
+    delta.extra = message.extra;
+    delta
+}
+
+fn as_tool_call_delta((position, call): (usize, ToolCall)) -> ToolCallDelta {
+    let mut delta = ToolCallDelta::default();
+    delta.index = Some(call.index.unwrap_or(position as u64));
+    delta.id = call.id;
+    delta.r#type = call.r#type;
+    delta.function = call.function;
+    delta.custom = call.custom;
+    delta.extra_content = call.extra_content;
+    delta.extra = call.extra;
+    delta
+}

@@ -1,0 +1,347 @@
+//! A streamed answer: bytes, events, chunks, and whether it came to its end.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use futures_core::Stream;
+use http::header::CONTENT_TYPE;
+use tracing::Span;
+use vertex_chat_sse::{Decoder, Item, Unfinished};
+use vertex_chat_transport::Body;
+use vertex_chat_types::{Accumulator, ApiError, ChatCompletion, ChatCompletionChunk, StreamEvent};
+
+use crate::Error;
+use crate::client::{COMPLETION_BYTES_MAX, read_completion, record};
+use crate::response::{Meta, Response, as_chunk};
+
+/// How much text outside of events is kept, to find an error in it.
+pub const STRAY_TEXT_BYTES_MAX: usize = 64 << 10;
+
+/// A streamed answer.
+///
+/// ```
+/// # use vertex_chat::{Accumulator, ChatStream, ChatCompletion};
+/// # async fn show(mut stream: ChatStream) -> Result<ChatCompletion, Box<dyn std::error::Error>> {
+/// let mut whole = Accumulator::new();
+/// while let Some(chunk) = stream.next().await {
+///     let chunk = chunk?;
+///     print!("{}", chunk.text());
+///     whole.push(chunk)?;
+/// }
+/// Ok(whole.into_completion())
+/// # }
+/// ```
+///
+/// An answer is complete when the server said `[DONE]`, or said of every choice why it ended; then the stream ends with
+/// `None`. Otherwise its last item is an error, and after an error there is nothing more. It is pulled, not pushed:
+/// nothing is read ahead of whoever asks.
+///
+/// # Cancel safety
+///
+/// [`next`](Self::next) loses nothing when its future is dropped. Dropping the stream gives up the request.
+pub struct ChatStream {
+    body: Body,
+    meta: Meta,
+    span: Span,
+    decoder: Decoder,
+    /// What was read and not yet decoded.
+    input: Bytes,
+    mode: Mode,
+    /// Text outside of events.
+    stray: String,
+    seen: Seen,
+}
+
+enum Mode {
+    /// Events are coming.
+    Events,
+    /// The server answers with one JSON document instead.
+    Whole(Vec<u8>),
+    /// There is nothing more but this error.
+    Failing(Error),
+    Ended,
+}
+
+/// What has been seen of the answer.
+#[derive(Default)]
+struct Seen {
+    chunks: u64,
+    /// Choices by number: begun, and ended. One with a number beyond the bits counts as number 127.
+    begun: u128,
+    ended: u128,
+    /// What the span is told in the end.
+    summary: ChatCompletion,
+}
+
+impl Seen {
+    fn note(&mut self, chunk: &ChatCompletionChunk, keep: bool) {
+        self.chunks += 1;
+        for choice in &chunk.choices {
+            let bit = 1_u128 << choice.index.unwrap_or(0).min(127);
+            self.begun |= bit;
+            if choice.finish_reason.is_value() {
+                self.ended |= bit;
+            }
+        }
+        if keep {
+            self.summary.id = self.summary.id.take().or_else(|| chunk.id.clone());
+            self.summary.model = self.summary.model.take().or_else(|| chunk.model.clone());
+            if chunk.usage.is_some() {
+                self.summary.usage.clone_from(&chunk.usage);
+            }
+        }
+    }
+
+    /// Whether every choice that began has ended, and one did.
+    fn is_finished(&self) -> bool {
+        self.begun != 0 && self.begun == self.ended
+    }
+}
+
+impl ChatStream {
+    pub(crate) fn new(body: Body, meta: Meta, span: Span) -> Self {
+        let content_type = meta.headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
+        let is_json = content_type.get(..16).is_some_and(|it| it.eq_ignore_ascii_case("application/json"));
+        let mode = if is_json { Mode::Whole(Vec::new()) } else { Mode::Events };
+        Self {
+            body,
+            meta,
+            span,
+            decoder: Decoder::new(),
+            input: Bytes::new(),
+            mode,
+            stray: String::new(),
+            seen: Seen::default(),
+        }
+    }
+
+    /// The next piece; `None` when the answer is complete.
+    ///
+    /// # Errors
+    /// [`Truncated`](crate::ErrorKind::Truncated) when the connection ended before the answer did,
+    /// [`Api`](crate::ErrorKind::Api) when the server failed in the middle, and those of the connection.
+    pub async fn next(&mut self) -> Option<Result<ChatCompletionChunk, Error>> {
+        std::future::poll_fn(|cx| self.poll_chunk(cx)).await
+    }
+
+    /// The rest of the stream, put together to the completion that [`Client::chat`](crate::Client::chat) would have
+    /// given.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next), and when the answer is larger than what
+    /// [`Accumulator`] holds.
+    pub async fn collect(mut self) -> Result<Response<ChatCompletion>, Error> {
+        let mut whole = Accumulator::new();
+        while let Some(chunk) = self.next().await {
+            whole.push(chunk?).map_err(|error| self.failure(Error::too_large(error)))?;
+        }
+        Ok(Response::new(whole.into_completion(), self.meta))
+    }
+
+    /// What came with the head of the answer.
+    #[must_use]
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ChatCompletionChunk, Error>>> {
+        loop {
+            match &mut self.mode {
+                Mode::Ended => return Poll::Ready(None),
+                Mode::Failing(_) => {
+                    let Mode::Failing(error) = std::mem::replace(&mut self.mode, Mode::Ended) else {
+                        continue;
+                    };
+                    self.body = Body::empty();
+                    let error = self.failure(error);
+                    self.span.record("error.type", tracing::field::debug(error.kind()));
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Mode::Events => {
+                    if let Some(step) = self.decode() {
+                        match step {
+                            Step::Chunk(chunk) => return Poll::Ready(Some(Ok(chunk))),
+                            Step::Done => self.end(true, cx),
+                            Step::Fail(error) => self.mode = Mode::Failing(error),
+                        }
+                        continue;
+                    }
+                    match self.body.poll_chunk(cx) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(Some(Ok(bytes))) => self.input = bytes,
+                        Poll::Ready(Some(Err(error))) => {
+                            self.mode = Mode::Failing(Error::transport("reading the answer", error));
+                        }
+                        Poll::Ready(None) => {
+                            if let Some(chunk) = self.take_unfinished() {
+                                return Poll::Ready(Some(Ok(chunk)));
+                            }
+                            if matches!(self.mode, Mode::Events) {
+                                self.end(false, cx);
+                            }
+                        }
+                    }
+                }
+                Mode::Whole(whole) => match self.body.poll_chunk(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(Ok(bytes))) if whole.len() + bytes.len() <= COMPLETION_BYTES_MAX => {
+                        whole.extend_from_slice(&bytes);
+                    }
+                    Poll::Ready(Some(Ok(_))) => {
+                        let message = format!("the answer is larger than {COMPLETION_BYTES_MAX} bytes");
+                        self.mode = Mode::Failing(Error::unreadable(message));
+                    }
+                    Poll::Ready(Some(Err(error))) => {
+                        self.mode = Mode::Failing(Error::transport("reading the answer", error));
+                    }
+                    Poll::Ready(None) => match read_completion(whole) {
+                        Ok(completion) => {
+                            record(&self.span, &completion);
+                            self.mode = Mode::Ended;
+                            return Poll::Ready(Some(Ok(as_chunk(completion))));
+                        }
+                        Err(error) => self.mode = Mode::Failing(error),
+                    },
+                },
+            }
+        }
+    }
+
+    /// The next thing in what was read; `None` when more has to be read.
+    fn decode(&mut self) -> Option<Step> {
+        loop {
+            let mut rest = &self.input[..];
+            let before = rest.len();
+            let item = match self.decoder.next(&mut rest) {
+                Ok(item) => item,
+                Err(error) => return Some(Step::Fail(Error::too_large(error))),
+            };
+            let taken = before - rest.len();
+            let step = match item {
+                None => {
+                    self.input.advance(taken);
+                    return None;
+                }
+                Some(Item::Event(event)) => match StreamEvent::read(&event.event, &event.data) {
+                    Ok(StreamEvent::Chunk(chunk)) => {
+                        self.seen.note(&chunk, !self.span.is_disabled());
+                        Some(Step::Chunk(chunk))
+                    }
+                    Ok(StreamEvent::Done) => Some(Step::Done),
+                    Ok(StreamEvent::Error(api)) => {
+                        Some(Step::Fail(Error::api("the server failed in the middle", api)))
+                    }
+                    Ok(_) => None,
+                    Err(error) => Some(Step::Fail(Error::unreadable_json("an event is not a chunk", error))),
+                },
+                Some(Item::Stray(line)) => {
+                    push_stray(&mut self.stray, &line);
+                    stray_error(&self.stray).map(Step::Fail)
+                }
+                Some(_) => None,
+            };
+            self.input.advance(taken);
+            if step.is_some() {
+                return step;
+            }
+        }
+    }
+
+    /// What the end of the body left in the decoder: a last event without its blank line is still a piece of the answer.
+    fn take_unfinished(&mut self) -> Option<ChatCompletionChunk> {
+        let Unfinished { data, stray, .. } = self.decoder.finish();
+        if let Some(line) = stray {
+            push_stray(&mut self.stray, &line);
+        }
+        match StreamEvent::read("", &data?) {
+            Ok(StreamEvent::Chunk(chunk)) => {
+                self.seen.note(&chunk, !self.span.is_disabled());
+                return Some(chunk);
+            }
+            Ok(StreamEvent::Done) => {
+                self.mode =
+                    if self.seen.chunks > 0 { Mode::Ended } else { Mode::Failing(Error::no_choices(None)) }
+            }
+            Ok(StreamEvent::Error(api)) => {
+                self.mode = Mode::Failing(Error::api("the server failed in the middle", api))
+            }
+            // Half an event: the end will say that the answer is not whole.
+            _ => {}
+        }
+        None
+    }
+
+    /// The end: of the body, or by the server's word. Is it the answer's?
+    fn end(&mut self, done: bool, cx: &mut Context<'_>) {
+        self.mode = if let Some(error) = stray_error(&self.stray) {
+            Mode::Failing(error)
+        } else if self.seen.begun == 0 && (done || self.seen.chunks > 0) {
+            Mode::Failing(Error::no_choices(None))
+        } else if done || self.seen.is_finished() {
+            record(&self.span, &self.seen.summary);
+            Mode::Ended
+        } else if self.seen.chunks == 0 && !self.stray.is_empty() {
+            Mode::Failing(Error::unreadable("the answer is not an event stream"))
+        } else {
+            Mode::Failing(Error::truncated(
+                "the stream ended before the answer did: it is not the whole answer",
+            ))
+        };
+        if done {
+            // The end of the body is mostly there already; taking it lets the connection be used again.
+            let _ = self.body.poll_chunk(cx);
+            self.body = Body::empty();
+        }
+    }
+
+    fn failure(&self, error: Error) -> Error {
+        // An error in the middle of a stream may name a status; the head of the answer was a success.
+        let status = error.status().unwrap_or(self.meta.status);
+        let error = error.with_head(status, self.meta.headers.clone());
+        error.with_attempts(self.meta.attempts).with_received_chunks(self.seen.chunks)
+    }
+}
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every step is a chunk; a box would cost each of them an allocation"
+)]
+enum Step {
+    Chunk(ChatCompletionChunk),
+    Done,
+    Fail(Error),
+}
+
+fn push_stray(stray: &mut String, line: &str) {
+    if stray.len() + line.len() < STRAY_TEXT_BYTES_MAX {
+        stray.push_str(line);
+        stray.push('\n');
+    }
+}
+
+/// An error among the text outside of events, once it is whole.
+fn stray_error(stray: &str) -> Option<Error> {
+    let ends = stray.trim_end().ends_with(['}', ']']);
+    let api = ends.then(|| ApiError::detect(stray.as_bytes())).flatten()?;
+    Some(Error::api("the server failed in the middle", api))
+}
+
+impl Stream for ChatStream {
+    type Item = Result<ChatCompletionChunk, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_chunk(cx)
+    }
+}
+
+impl fmt::Debug for ChatStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChatStream")
+            .field("meta", &self.meta)
+            .field("chunks", &self.seen.chunks)
+            .field("ended", &matches!(self.mode, Mode::Ended))
+            .finish_non_exhaustive()
+    }
+}
