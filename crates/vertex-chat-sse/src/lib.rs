@@ -152,7 +152,7 @@ pub struct Decoder {
     last_event_id: String,
     retry: Option<u64>,
     /// The item given last is shown from `data`, `event` or `stray`, which are emptied before the next is begun.
-    given: bool,
+    given: Option<Found>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -191,7 +191,7 @@ impl Decoder {
             pending_id: None,
             last_event_id: String::new(),
             retry: None,
-            given: false,
+            given: None,
         }
     }
 
@@ -200,11 +200,9 @@ impl Decoder {
     /// # Errors
     /// When an event or a line of one exceeds the limit; then and ever after. The rest of the input is left where it is.
     pub fn next<'a>(&'a mut self, input: &mut &[u8]) -> Result<Option<Item<'a>>, LimitExceeded> {
-        if self.given {
-            self.forget();
-        }
+        self.forget();
         let Some(found) = self.advance(input)? else { return Ok(None) };
-        self.given = true;
+        self.given = Some(found);
         Ok(Some(match found {
             Found::Event => Item::Event(Event {
                 event: String::from_utf8_lossy(&self.event),
@@ -285,9 +283,7 @@ impl Decoder {
 
     /// Ends the stream and shows what it left unfinished. The decoder is at a beginning again.
     pub fn finish(&mut self) -> Unfinished {
-        if self.given {
-            self.forget();
-        }
+        self.forget();
         let mut left = Unfinished::default();
         if matches!(self.state, State::Between | State::AfterCr) {
             let line = std::mem::take(&mut self.line);
@@ -300,11 +296,16 @@ impl Decoder {
         left
     }
 
+    /// Empties what the last item was shown from; what has come of the next event stays.
     fn forget(&mut self) {
-        self.given = false;
-        empty(&mut self.data);
-        empty(&mut self.event);
-        empty(&mut self.stray);
+        match self.given.take() {
+            Some(Found::Event) => {
+                empty(&mut self.data);
+                empty(&mut self.event);
+            }
+            Some(Found::Stray) => empty(&mut self.stray),
+            None => {}
+        }
     }
 
     /// Skips a byte order mark; `false` while it is not yet clear whether there is one.
@@ -419,6 +420,7 @@ impl fmt::Debug for Decoder {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Found {
     Event,
     Stray,

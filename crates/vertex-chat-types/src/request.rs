@@ -30,7 +30,7 @@ object! {
         /// The model. On Vertex `publisher/model`; an endpoint of one's own may go without.
         model "model": plain [opt String] => with_model,
         /// The conversation so far, at least one message.
-        messages "messages": [list Message] => with_messages,
+        messages "messages": [must_list Message] => with_messages,
         /// Whether the answer comes in pieces. Set by the client's streaming calls.
         stream "stream": [opt bool] => with_stream,
         /// What else a stream should carry.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 
@@ -35,6 +35,9 @@ pub(crate) trait Field: Sized {
 }
 
 /// What a reader does with each kind of JSON token; what it does not take, it refuses without quoting it.
+///
+/// Readers ask for `deserialize_any`: asked for a string, serde_json would answer a number with an error of its own,
+/// which quotes the number.
 pub(crate) trait Accept<'de>: Sized {
     type Output;
     const EXPECTED: &'static str;
@@ -219,7 +222,7 @@ impl Value for String {
                 Ok(text)
             }
         }
-        deserializer.deserialize_string(Reader(Text))
+        deserializer.deserialize_any(Reader(Text))
     }
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self)
@@ -247,7 +250,7 @@ impl Value for bool {
                 Ok(it)
             }
         }
-        deserializer.deserialize_bool(Reader(Boolean))
+        deserializer.deserialize_any(Reader(Boolean))
     }
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bool(*self)
@@ -257,28 +260,23 @@ impl Value for bool {
     }
 }
 
+/// Read from the number's text: serde_json's own reading of doubles may be off by one in the last place, and its feature
+/// that mends this changes every other program in the build.
 impl Value for f64 {
     fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Number;
-        impl<'de> Accept<'de> for Number {
-            type Output = f64;
-            const EXPECTED: &'static str = "a number";
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "a JSON number beyond 2^53 is a double everywhere else"
-            )]
-            fn unsigned<E: Error>(self, it: u64) -> Result<f64, E> {
-                Ok(it as f64)
-            }
-            #[expect(clippy::cast_precision_loss, reason = "as above")]
-            fn signed<E: Error>(self, it: i64) -> Result<f64, E> {
-                Ok(it as f64)
-            }
-            fn float<E: Error>(self, it: f64) -> Result<f64, E> {
-                Ok(it)
-            }
+        const EXPECTED: &str = "a number";
+        let json = crate::Json::deserialize(deserializer)?;
+        match json.as_str().as_bytes().first() {
+            Some(b'-' | b'0'..=b'9') => {}
+            Some(b'"') => return Err(unexpected(EXPECTED, "a string")),
+            Some(b'[') => return Err(unexpected(EXPECTED, "an array")),
+            Some(b'{') => return Err(unexpected(EXPECTED, "an object")),
+            _ => return Err(unexpected(EXPECTED, "a boolean or null")),
         }
-        deserializer.deserialize_f64(Reader(Number))
+        match json.as_str().parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(number),
+            _ => Err(unexpected(EXPECTED, "a number beyond 64 bits")),
+        }
     }
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_f64(*self)
@@ -312,7 +310,7 @@ macro_rules! integer {
                         self.signed(it as i64)
                     }
                 }
-                deserializer.deserialize_i64(Reader(Integer))
+                deserializer.deserialize_any(Reader(Integer))
             }
             fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 Serialize::serialize(self, serializer)
@@ -334,7 +332,7 @@ integer! {
 
 impl<T: Value> Value for Vec<T> {
     fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(Reader(ListOf::new()))
+        deserializer.deserialize_any(Reader(ListOf::new()))
     }
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(Some(self.len()))?;
@@ -405,7 +403,7 @@ impl<T: Value> Value for BTreeMap<String, T> {
                 Ok(entries)
             }
         }
-        deserializer.deserialize_map(Reader(MapOf(PhantomData)))
+        deserializer.deserialize_any(Reader(MapOf(PhantomData)))
     }
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.len()))?;
@@ -557,7 +555,7 @@ impl<'de, T: for<'a> From<&'a str>> Accept<'de> for Key<T> {
 /// A struct for a JSON object: public fields, unknown fields in `extra`, setters where asked for.
 ///
 /// Each field says its kind: `opt T` may be absent (and a `null` becomes absent), `null T` keeps `null` apart from
-/// absent, `list T` is always written, `must T` is an error when absent. `plain` in front marks identifiers that
+/// absent, `list T` is always written, `must T` and `must_list T` are errors when absent. `plain` in front marks identifiers that
 /// `Debug` may show. `=> with_x` adds a setter.
 macro_rules! object {
     (
@@ -629,7 +627,7 @@ macro_rules! object {
                         Ok(it)
                     }
                 }
-                deserializer.deserialize_map($crate::wire::Reader(Fields))
+                deserializer.deserialize_any($crate::wire::Reader(Fields))
             }
             fn write<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 use serde::ser::SerializeMap as _;
@@ -665,6 +663,7 @@ macro_rules! field_type {
     (null $type:ty) => { $crate::Nullable<$type> };
     (list $type:ty) => { Vec<$type> };
     (must $type:ty) => { $type };
+    (must_list $type:ty) => { Vec<$type> };
 }
 pub(crate) use field_type;
 
@@ -686,6 +685,9 @@ macro_rules! setter {
             self
         }
     };
+    ($field:ident must_list $type:ty => $with:ident) => {
+        $crate::wire::setter! { $field list $type => $with }
+    };
     ($field:ident list $type:ty => $with:ident) => {
         #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
         #[must_use]
@@ -698,9 +700,12 @@ macro_rules! setter {
 pub(crate) use setter;
 
 macro_rules! check_present {
+    (must_list $field:ident $key:literal $A:ident) => {
+        $crate::wire::check_present!(must $field $key $A)
+    };
     (must $field:ident $key:literal $A:ident) => {
         if !$field {
-            return Err(<$A::Error as serde::de::Error>::custom(concat!("missing field `", $key, "`")));
+            return Err(<$A::Error as serde::de::Error>::custom(concat!("at `", $key, "`: it is missing")));
         }
     };
     ($kind:ident $field:ident $key:literal $A:ident) => {
@@ -792,7 +797,7 @@ macro_rules! words {
                         Ok($Name::from(text))
                     }
                 }
-                deserializer.deserialize_str($crate::wire::Reader(Word))
+                deserializer.deserialize_any($crate::wire::Reader(Word))
             }
             fn write<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(self.as_str())

@@ -1,0 +1,204 @@
+//! Every recorded exchange parses without loss.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+use vertex_chat_sse::{Decoder, Item};
+use vertex_chat_tests::{difference, shared};
+use vertex_chat_types::{Accumulator, ApiError, ChatCompletion, ChatRequest, Choice, StreamEvent};
+
+struct Exchange {
+    id: String,
+    status: u64,
+    stream: bool,
+    request: Option<Vec<u8>>,
+    response: Option<Vec<u8>>,
+}
+
+fn corpus() -> Vec<Exchange> {
+    let Some(index) = shared("corpus/index.jsonl") else { return Vec::new() };
+    let folder = index.parent().expect("a folder").to_owned();
+    let index = std::fs::read_to_string(&index).expect("the index");
+    let read = |folder: &Path, name: &Value| name.as_str().map(|name| std::fs::read(folder.join(name)).expect("a body"));
+    index
+        .lines()
+        .map(|line| {
+            let entry: Value = serde_json::from_str(line).expect("a line of JSON");
+            Exchange {
+                id: entry["id"].as_str().expect("an id").to_owned(),
+                status: entry["status"].as_u64().unwrap_or(0),
+                stream: entry["response"].as_str().is_some_and(|name| name.ends_with(".sse")),
+                request: read(&folder, &entry["request"]),
+                response: read(&folder, &entry["response"]),
+            }
+        })
+        .collect()
+}
+
+/// Parses, writes, and compares as JSON values.
+fn round_trip<T: serde::de::DeserializeOwned + serde::Serialize>(body: &[u8]) -> Result<T, String> {
+    let value: T = vertex_chat_types::from_slice(body).map_err(|error| error.to_string())?;
+    let before: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let after = serde_json::to_value(&value).map_err(|error| error.to_string())?;
+    match difference(&before, &after, "") {
+        None => Ok(value),
+        Some(place) => Err(format!("not the same: {place}")),
+    }
+}
+
+#[test]
+fn every_recorded_request_survives() {
+    // What a client got wrong on purpose, and what is said about it.
+    let malformed: BTreeMap<&str, &str> = [
+        ("llamacpp-b11549/err-array-body", "expected a chat completion request, found an array (line 1, column 1)"),
+        ("vllm-0.32.0-cpu/err-array-body", "expected a chat completion request, found an array (line 1, column 1)"),
+        ("llamacpp-b11549/err-no-messages", "`messages`: it is missing"),
+        ("vllm-0.32.0-cpu/err-path", "`messages`: it is missing"),
+        ("vllm-0.32.0-cpu/err-messages-string", "`messages`: expected an array, found a string"),
+        ("transformers-serve-5.19/err-messages-string", "`messages`: expected an array, found a string"),
+        ("llamacpp-b11549/err-temperature-type", "`temperature`: expected a number, found a string"),
+        ("vllm-0.32.0-cpu/err-not-json", "key must be a string (line 1, column 2)"),
+    ]
+    .into();
+    let mut found = BTreeMap::new();
+    let mut lost = Vec::new();
+    for exchange in corpus() {
+        let Some(body) = exchange.request else { continue };
+        if let Err(error) = round_trip::<ChatRequest>(&body) {
+            match malformed.get(exchange.id.as_str()) {
+                Some(expected) if error.starts_with(expected) => {
+                    found.insert(exchange.id, error);
+                }
+                _ => lost.push(format!("{}: {error}", exchange.id)),
+            }
+        }
+    }
+    assert!(lost.is_empty(), "{} requests are lost:\n{}", lost.len(), lost.join("\n"));
+    if shared("corpus").is_some() {
+        assert_eq!(found.len(), malformed.len(), "all malformed requests are found: {found:#?}");
+    }
+}
+
+#[test]
+fn every_recorded_answer_survives() {
+    let mut lost = Vec::new();
+    for exchange in corpus().iter().filter(|it| !it.stream) {
+        let Some(body) = &exchange.response else { continue };
+        let is_error = exchange.status >= 400 || ApiError::detect(body).is_some();
+        if is_error {
+            let error = ApiError::from_body(u16::try_from(exchange.status).ok(), body);
+            if error.message().is_empty() && !body.is_empty() {
+                lost.push(format!("{}: an error without a message: {error}", exchange.id));
+            }
+            continue;
+        }
+        if let Err(error) = round_trip::<ChatCompletion>(body) {
+            lost.push(format!("{}: {error}", exchange.id));
+        }
+    }
+    let not_completions = ["vllm-0.32.0-cpu/models", "llamacpp-b11549/options", "other_demo-endpoints.pydantic.workers.dev/"];
+    lost.retain(|line| !not_completions.iter().any(|id| line.starts_with(id)));
+    assert!(lost.is_empty(), "{} answers are lost:\n{}", lost.len(), lost.join("\n"));
+}
+
+#[test]
+fn every_recorded_stream_survives_and_merges() {
+    let mut wrong = Vec::new();
+    for exchange in corpus().iter().filter(|it| it.stream) {
+        let Some(body) = &exchange.response else { continue };
+        // The model ran into its limit in the middle of a call, and the server said `tool_calls` all the same.
+        let cut_in_a_call = ["openrouter/0209", "openrouter/0214"].contains(&exchange.id.as_str());
+        if let Err(error) = check_stream(body, !cut_in_a_call) {
+            wrong.push(format!("{}: {error}", exchange.id));
+        }
+    }
+    assert!(wrong.is_empty(), "{} streams are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// What a stream adds up to, worked out from its raw JSON by other means than the accumulator's.
+#[derive(Default, Debug, PartialEq)]
+struct Sum {
+    text: String,
+    finish: Option<String>,
+    arguments: usize,
+}
+
+fn check_stream(body: &[u8], calls_are_whole: bool) -> Result<(), String> {
+    let mut decoder = Decoder::new();
+    let mut input = body;
+    let mut whole = Accumulator::new();
+    let mut expected: BTreeMap<u64, Sum> = BTreeMap::new();
+    let mut usage = None;
+    while let Some(item) = decoder.next(&mut input).map_err(|error| error.to_string())? {
+        let Item::Event(event) = item else { continue };
+        match StreamEvent::read(&event.event, &event.data).map_err(|error| error.to_string())? {
+            StreamEvent::Chunk(chunk) => {
+                let raw: Value = serde_json::from_str(&event.data).map_err(|error| error.to_string())?;
+                let after = serde_json::to_value(&chunk).map_err(|error| error.to_string())?;
+                if let Some(place) = difference(&raw, &after, "") {
+                    return Err(format!("a chunk is not the same: {place}"));
+                }
+                for choice in raw["choices"].as_array().into_iter().flatten() {
+                    add(expected.entry(choice["index"].as_u64().unwrap_or(0)).or_default(), choice);
+                }
+                if raw["usage"].is_object() {
+                    usage = Some(raw["usage"].clone());
+                }
+                whole.push(chunk).map_err(|error| error.to_string())?;
+            }
+            StreamEvent::Error(_) | StreamEvent::Done => break,
+            _ => {}
+        }
+    }
+    let completion = whole.into_completion();
+    if let Some(usage) = usage {
+        let merged = serde_json::to_value(&completion.usage).map_err(|error| error.to_string())?;
+        if let Some(place) = difference(&usage, &merged, "usage") {
+            return Err(place);
+        }
+    }
+    for choice in &completion.choices {
+        let merged = Sum {
+            text: choice.text(),
+            finish: choice.finish_reason.get().map(ToString::to_string),
+            arguments: choice.tool_calls().iter().map(|call| call.arguments().len()).sum(),
+        };
+        let expected = expected.remove(&choice.index.unwrap_or(0)).unwrap_or_default();
+        if merged != expected {
+            return Err(format!("merged to {merged:?}, not to {expected:?}"));
+        }
+        if calls_are_whole {
+            check_calls(choice)?;
+        }
+    }
+    if expected.is_empty() { Ok(()) } else { Err(format!("choices are missing: {:?}", expected.keys())) }
+}
+
+fn add(sum: &mut Sum, choice: &Value) {
+    match &choice["delta"]["content"] {
+        Value::String(text) => sum.text.push_str(text),
+        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).for_each(|it| sum.text.push_str(it)),
+        _ => {}
+    }
+    if let Some(reason) = choice["finish_reason"].as_str() {
+        sum.finish = Some(reason.to_owned());
+    }
+    for call in choice["delta"]["tool_calls"].as_array().into_iter().flatten() {
+        sum.arguments += call["function"]["arguments"].as_str().map_or(0, str::len);
+    }
+}
+
+/// Calls that were taken apart and put together rightly have one name and JSON arguments.
+fn check_calls(choice: &Choice) -> Result<(), String> {
+    for call in choice.tool_calls() {
+        let is_json = call.arguments().is_empty() || serde_json::from_str::<Value>(call.arguments()).is_ok();
+        if !is_json && choice.finish_reason == vertex_chat_types::FinishReason::ToolCalls {
+            return Err(format!("the arguments of {} are not JSON", call.name()));
+        }
+        if call.name().is_empty() {
+            return Err("a call without a name".to_owned());
+        }
+    }
+    Ok(())
+}
