@@ -82,7 +82,9 @@ impl Behaviour {
             printed: format!("{client:?}{request:?}"),
         };
         if self.0["call"] == "chat" {
-            match client.chat(request).await {
+            let result = client.chat(request).await;
+            outcome.waited = clock.monotonic();
+            match result {
                 Ok(answer) => {
                     let _ = write!(outcome.printed, "{answer:?}{:?}", answer.meta());
                     outcome.status = Some(answer.meta().status().as_u16());
@@ -95,7 +97,6 @@ impl Behaviour {
             self.replay_stream(&client, request, &clock, &mut outcome).await;
         }
         outcome.requests = upstream.seen().len();
-        outcome.waited = clock.monotonic();
         if let Some(error) = &outcome.error {
             let mut cause: Option<&dyn std::error::Error> = Some(error);
             while let Some(error) = cause {
@@ -106,8 +107,16 @@ impl Behaviour {
         outcome
     }
 
-    async fn replay_stream(&self, client: &Client, request: ChatRequest, clock: &SimulatedClock, outcome: &mut Outcome) {
-        let mut stream = match client.chat_stream(request).await {
+    async fn replay_stream(
+        &self,
+        client: &Client,
+        request: ChatRequest,
+        clock: &SimulatedClock,
+        outcome: &mut Outcome,
+    ) {
+        let result = client.chat_stream(request).await;
+        outcome.waited = clock.monotonic();
+        let mut stream = match result {
             Ok(stream) => stream,
             Err(error) => {
                 outcome.error = Some(error);
@@ -219,7 +228,8 @@ fn compare(path: &str, wanted: &Value, seen: &Value, differences: &mut Vec<Strin
                 compare(&format!("{path}[{i}]"), wanted, seen, differences);
             }
         }
-        (Value::String(wanted), Value::String(seen)) if path.ends_with(".message") && seen.contains(wanted) => {}
+        (Value::String(wanted), Value::String(seen))
+            if path.ends_with(".message") && seen.contains(wanted) => {}
         _ if wanted == seen => {}
         _ => differences.push(format!("{path} is {seen}, not {wanted}")),
     }

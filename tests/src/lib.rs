@@ -78,7 +78,8 @@ pub fn program() -> PathBuf {
             let mut build = std::process::Command::new(env!("CARGO"));
             build.args(["build", "--quiet", "--package", "vertex-chat-cli"]).current_dir(root());
             assert!(build.status().expect("cargo runs").success(), "the program builds");
-            let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+            let target =
+                std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
             target.join("debug/vertex-chat")
         })
         .clone()
@@ -99,10 +100,12 @@ pub fn base64(text: &str) -> Vec<u8> {
 /// When the file is there and cannot be read.
 #[must_use]
 pub fn vector_key_pem(name: &str) -> Option<String> {
-    let base64 = std::fs::read_to_string(shared(&format!("vectors/auth/keys/{name}.der.b64"))?).expect("the key");
+    let base64 =
+        std::fs::read_to_string(shared(&format!("vectors/auth/keys/{name}.der.b64"))?).expect("the key");
     let label = if name.contains("pkcs1") { "RSA PRIVATE KEY" } else { "PRIVATE KEY" };
     let base64: String = base64.split_whitespace().collect();
-    let lines: Vec<_> = base64.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).expect("ASCII")).collect();
+    let lines: Vec<_> =
+        base64.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).expect("ASCII")).collect();
     Some(format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n")))
 }
 

@@ -20,7 +20,9 @@ fn corpus() -> Vec<Exchange> {
     let Some(index) = shared("corpus/index.jsonl") else { return Vec::new() };
     let folder = index.parent().expect("a folder").to_owned();
     let index = std::fs::read_to_string(&index).expect("the index");
-    let read = |folder: &Path, name: &Value| name.as_str().map(|name| std::fs::read(folder.join(name)).expect("a body"));
+    let read = |folder: &Path, name: &Value| {
+        name.as_str().map(|name| std::fs::read(folder.join(name)).expect("a body"))
+    };
     index
         .lines()
         .map(|line| {
@@ -36,11 +38,18 @@ fn corpus() -> Vec<Exchange> {
         .collect()
 }
 
+/// A value as it is read again from its text: `serde_json::Value` does not read every double exactly, so both sides of a
+/// comparison have to be read by it.
+fn written(value: &impl serde::Serialize) -> Result<Value, String> {
+    let text = serde_json::to_string(value).map_err(|error| error.to_string())?;
+    serde_json::from_str(&text).map_err(|error| error.to_string())
+}
+
 /// Parses, writes, and compares as JSON values.
 fn round_trip<T: serde::de::DeserializeOwned + serde::Serialize>(body: &[u8]) -> Result<T, String> {
     let value: T = vertex_chat_types::from_slice(body).map_err(|error| error.to_string())?;
     let before: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    let after = serde_json::to_value(&value).map_err(|error| error.to_string())?;
+    let after = written(&value)?;
     match difference(&before, &after, "") {
         None => Ok(value),
         Some(place) => Err(format!("not the same: {place}")),
@@ -51,8 +60,14 @@ fn round_trip<T: serde::de::DeserializeOwned + serde::Serialize>(body: &[u8]) ->
 fn every_recorded_request_survives() {
     // What a client got wrong on purpose, and what is said about it.
     let malformed: BTreeMap<&str, &str> = [
-        ("llamacpp-b11549/err-array-body", "expected a chat completion request, found an array (line 1, column 1)"),
-        ("vllm-0.32.0-cpu/err-array-body", "expected a chat completion request, found an array (line 1, column 1)"),
+        (
+            "llamacpp-b11549/err-array-body",
+            "expected a chat completion request, found an array (line 1, column 1)",
+        ),
+        (
+            "vllm-0.32.0-cpu/err-array-body",
+            "expected a chat completion request, found an array (line 1, column 1)",
+        ),
         ("llamacpp-b11549/err-no-messages", "`messages`: it is missing"),
         ("vllm-0.32.0-cpu/err-path", "`messages`: it is missing"),
         ("vllm-0.32.0-cpu/err-messages-string", "`messages`: expected an array, found a string"),
@@ -97,7 +112,8 @@ fn every_recorded_answer_survives() {
             lost.push(format!("{}: {error}", exchange.id));
         }
     }
-    let not_completions = ["vllm-0.32.0-cpu/models", "llamacpp-b11549/options", "other_demo-endpoints.pydantic.workers.dev/"];
+    let not_completions =
+        ["vllm-0.32.0-cpu/models", "llamacpp-b11549/options", "other_demo-endpoints.pydantic.workers.dev/"];
     lost.retain(|line| !not_completions.iter().any(|id| line.starts_with(id)));
     assert!(lost.is_empty(), "{} answers are lost:\n{}", lost.len(), lost.join("\n"));
 }
@@ -135,7 +151,7 @@ fn check_stream(body: &[u8], calls_are_whole: bool) -> Result<(), String> {
         match StreamEvent::read(&event.event, &event.data).map_err(|error| error.to_string())? {
             StreamEvent::Chunk(chunk) => {
                 let raw: Value = serde_json::from_str(&event.data).map_err(|error| error.to_string())?;
-                let after = serde_json::to_value(&chunk).map_err(|error| error.to_string())?;
+                let after = written(&chunk)?;
                 if let Some(place) = difference(&raw, &after, "") {
                     return Err(format!("a chunk is not the same: {place}"));
                 }
@@ -153,7 +169,7 @@ fn check_stream(body: &[u8], calls_are_whole: bool) -> Result<(), String> {
     }
     let completion = whole.into_completion();
     if let Some(usage) = usage {
-        let merged = serde_json::to_value(&completion.usage).map_err(|error| error.to_string())?;
+        let merged = written(&completion.usage)?;
         if let Some(place) = difference(&usage, &merged, "usage") {
             return Err(place);
         }
@@ -178,7 +194,9 @@ fn check_stream(body: &[u8], calls_are_whole: bool) -> Result<(), String> {
 fn add(sum: &mut Sum, choice: &Value) {
     match &choice["delta"]["content"] {
         Value::String(text) => sum.text.push_str(text),
-        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).for_each(|it| sum.text.push_str(it)),
+        Value::Array(parts) => {
+            parts.iter().filter_map(|part| part["text"].as_str()).for_each(|it| sum.text.push_str(it))
+        }
         _ => {}
     }
     if let Some(reason) = choice["finish_reason"].as_str() {

@@ -61,7 +61,8 @@ async fn read(pieces: &[Vec<u8>]) -> Value {
     script.extend(pieces.iter().map(|piece| Step::Write(chunk(piece))));
     script.push(Step::Write(b"0\r\n\r\n".to_vec()));
     let upstream = Upstream::start(vec![script]).await;
-    let client = vertex_chat::Client::builder().base_url(upstream.url()).anonymous().build().expect("a client");
+    let client =
+        vertex_chat::Client::builder().base_url(upstream.url()).anonymous().build().expect("a client");
     let request = vertex_chat::ChatRequest::new("m", [vertex_chat::Message::user("hi")]);
     let mut stream = client.chat_stream(request).await.expect("a stream");
     let mut whole = Accumulator::new();

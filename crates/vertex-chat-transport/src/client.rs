@@ -454,10 +454,12 @@ fn request_error(error: legacy::Error) -> TransportError {
     TransportError::new(kind, sent, context).with_source(error)
 }
 
-/// rustls' errors travel inside `io::Error`, which does not show them as its source.
+/// rustls' errors travel inside `io::Error`, at times inside two of them, which do not show them as their source.
 fn wraps_tls(link: &(dyn Error + 'static)) -> bool {
-    let inner = link.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    inner.is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
+    let Some(inner) = link.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) else {
+        return false;
+    };
+    inner.is::<rustls::Error>() || wraps_tls(inner)
 }
 
 /// What the last error in the chain says: "connection refused", where the first says "client error".

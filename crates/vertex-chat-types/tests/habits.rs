@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use vertex_chat_types::{
-    Accumulator, ChatCompletion, ChatCompletionChunk, ChatRequest, ContentPart, Delta, ExtraContent, FinishReason,
-    ImageUrl, Json, Message, Nullable, Role, StreamEvent, Tool, ToolCall, ToolChoice,
+    Accumulator, ChatCompletion, ChatCompletionChunk, ChatRequest, ContentPart, Delta, ExtraContent,
+    FinishReason, ImageUrl, Json, Message, Nullable, Role, StreamEvent, Tool, ToolCall, ToolChoice,
 };
 
 fn merge(deltas: &[Value]) -> ChatCompletion {
@@ -47,7 +47,13 @@ fn piece(index: impl Into<Value>, id: &str, name: &str, arguments: &str) -> Valu
 #[test]
 fn calls_are_told_apart_by_id_where_there_is_one() {
     check_calls(
-        &[piece(1, "a", "f", ""), piece(0, "a", "f", "{\"x\":"), piece(0, "a", "f", "1}"), piece(0, "b", "g", ""), piece(1, "b", "g", "{}")],
+        &[
+            piece(1, "a", "f", ""),
+            piece(0, "a", "f", "{\"x\":"),
+            piece(0, "a", "f", "1}"),
+            piece(0, "b", "g", ""),
+            piece(1, "b", "g", "{}"),
+        ],
         &[("a", "f", "{\"x\":1}"), ("b", "g", "{}")],
     );
 }
@@ -55,7 +61,13 @@ fn calls_are_told_apart_by_id_where_there_is_one() {
 #[test]
 fn calls_are_told_apart_by_index_where_there_is_no_id() {
     check_calls(
-        &[piece(0, "a", "f", ""), piece(1, "b", "g", ""), piece(0, "", "", "1"), piece(1, "", "", "2"), piece(0, "", "", "3")],
+        &[
+            piece(0, "a", "f", ""),
+            piece(1, "b", "g", ""),
+            piece(0, "", "", "1"),
+            piece(1, "", "", "2"),
+            piece(0, "", "", "3"),
+        ],
         &[("a", "f", "13"), ("b", "g", "2")],
     );
 }
@@ -68,7 +80,11 @@ fn a_new_id_at_an_old_index_opens_a_new_call() {
 #[test]
 fn without_id_and_index_order_decides() {
     check_calls(
-        &[piece(Value::Null, "", "f", "{\"a\""), piece(Value::Null, "", "", ":1}"), piece(Value::Null, "", "f", "{}")],
+        &[
+            piece(Value::Null, "", "f", "{\"a\""),
+            piece(Value::Null, "", "", ":1}"),
+            piece(Value::Null, "", "f", "{}"),
+        ],
         &[("", "f", "{\"a\":1}"), ("", "f", "{}")],
     );
 }
@@ -97,7 +113,8 @@ fn a_signature_at_the_end_is_kept_and_an_empty_one_takes_nothing_back() {
 #[test]
 fn thoughts_in_parts_and_answers_in_text_come_together() {
     let thinking = json!({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]});
-    let completion = merge(&[json!({"content": ""}), thinking, json!({"content": "An"}), json!({"content": "swer"})]);
+    let completion =
+        merge(&[json!({"content": ""}), thinking, json!({"content": "An"}), json!({"content": "swer"})]);
     assert_eq!(completion.text(), "Answer");
     assert_eq!(completion.choices[0].message.as_ref().unwrap().content.get().unwrap().parts().len(), 2);
 }
@@ -119,7 +136,8 @@ fn the_next_turn_carries_calls_and_signatures_back() {
 
 #[test]
 fn an_answer_of_nothing_is_still_a_message() {
-    let answer: ChatCompletion = vertex_chat_types::from_str(r#"{"choices":[{"finish_reason":"length"}]}"#).unwrap();
+    let answer: ChatCompletion =
+        vertex_chat_types::from_str(r#"{"choices":[{"finish_reason":"length"}]}"#).unwrap();
     assert_eq!(serde_json::to_string(&answer.to_message()).unwrap(), r#"{"role":"assistant","content":""}"#);
     assert_eq!(ChatCompletion::default().to_message(), None);
 }
@@ -142,7 +160,9 @@ fn null_and_absent_are_two_things_where_the_schema_says_so() {
         let answer: ChatCompletion = vertex_chat_types::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&answer).unwrap(), text);
     };
-    check(r#"{"choices":[{"message":{"content":null,"refusal":null},"finish_reason":null,"logprobs":null}]}"#);
+    check(
+        r#"{"choices":[{"message":{"content":null,"refusal":null},"finish_reason":null,"logprobs":null}]}"#,
+    );
     check(r#"{"choices":[{"message":{}}]}"#);
     check(r#"{"choices":[{"logprobs":{"content":null,"refusal":null}}]}"#);
     assert!(Nullable::<String>::Null.is_null() && Nullable::<String>::default().is_absent());
@@ -158,9 +178,14 @@ fn the_last_of_two_fields_counts_and_unknown_ones_are_all_kept() {
 
 #[test]
 fn whole_numbers_come_as_doubles_too() {
-    let request: ChatRequest = vertex_chat_types::from_str(r#"{"messages":[],"max_tokens":1e3,"seed":-5.0}"#).unwrap();
+    let request: ChatRequest =
+        vertex_chat_types::from_str(r#"{"messages":[],"max_tokens":1e3,"seed":-5.0}"#).unwrap();
     assert_eq!((request.max_tokens, request.seed), (Some(1000), Some(-5)));
-    for (wrong, found) in [("1.5", "a fraction"), ("1e30", "a fraction or a number beyond"), ("18446744073709551615", "a larger number")] {
+    for (wrong, found) in [
+        ("1.5", "a fraction"),
+        ("1e30", "a fraction or a number beyond"),
+        ("18446744073709551615", "a larger number"),
+    ] {
         let body = format!(r#"{{"messages":[],"seed":{wrong}}}"#);
         let error = vertex_chat_types::from_str::<ChatRequest>(&body).unwrap_err();
         assert!(error.message().contains(found), "{error}");
@@ -203,28 +228,44 @@ fn a_request_can_be_flattened_into_somebody_elses_struct() {
     assert_eq!(around.request.extra.get("vendor").unwrap().parse_as::<Value>().unwrap(), body["vendor"]);
     assert_eq!(serde_json::to_value(&around).unwrap(), body);
     let OneOf::Request(request) = serde_json::from_str(&body.to_string()).unwrap();
-    assert_eq!(request.tools.unwrap()[0].function.as_ref().unwrap().parameters.as_ref().unwrap().as_str(), r#"{"type":"object"}"#);
+    assert_eq!(
+        request.tools.unwrap()[0].function.as_ref().unwrap().parameters.as_ref().unwrap().as_str(),
+        r#"{"type":"object"}"#
+    );
 }
 
 #[test]
 fn debug_shows_shape_and_length_but_no_text() {
     let canary = "canary";
-    let request = ChatRequest::new("model", [
-        Message::system(canary),
-        Message::user([ContentPart::text(canary), ContentPart::image_url(format!("data:image/png;base64,{canary}"))]),
-        Message::assistant("").with_tool_calls(vec![ToolCall::function("id", "f", canary)]).with_reasoning_content(canary),
-        Message::tool("id", canary),
-    ])
+    let request = ChatRequest::new(
+        "model",
+        [
+            Message::system(canary),
+            Message::user([
+                ContentPart::text(canary),
+                ContentPart::image_url(format!("data:image/png;base64,{canary}")),
+            ]),
+            Message::assistant("")
+                .with_tool_calls(vec![ToolCall::function("id", "f", canary)])
+                .with_reasoning_content(canary),
+            Message::tool("id", canary),
+        ],
+    )
     .with_user(canary)
     .with_stop(canary)
     .with_tools(vec![Tool::function("f").with_description(canary).with_parameters(Json::from(canary))])
     .with_tool_choice(ToolChoice::function("f"))
     .with_extra("vendor", canary);
-    let answer = merge(&[json!({"content": canary, "refusal": canary, "reasoning": canary, "vendor": canary})]);
-    let event = StreamEvent::read("", &json!({"choices": [{"delta": {"content": canary}}]}).to_string()).unwrap();
+    let answer =
+        merge(&[json!({"content": canary, "refusal": canary, "reasoning": canary, "vendor": canary})]);
+    let event =
+        StreamEvent::read("", &json!({"choices": [{"delta": {"content": canary}}]}).to_string()).unwrap();
     let shown = format!("{request:?}{request:#?}{answer:?}{event:?}{:?}", Delta::text(canary));
     assert!(!shown.contains(canary), "{shown}");
-    assert!(shown.contains("<6 bytes>") && shown.contains("vendor") && shown.contains("\"model\""), "{shown}");
+    assert!(
+        shown.contains("<6 bytes>") && shown.contains("vendor") && shown.contains("\"model\""),
+        "{shown}"
+    );
 }
 
 #[test]

@@ -5,18 +5,13 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use vertex_chat_types::{
-    Accumulator, CHOICES_MAX, ChatCompletion, ChatCompletionChunk, ChatRequest, Json, MergeError, StreamEvent,
-    TOOL_CALLS_MAX,
+    Accumulator, CHOICES_MAX, ChatCompletion, ChatCompletionChunk, ChatRequest, Json, MergeError,
+    StreamEvent, TOOL_CALLS_MAX,
 };
 
 /// Any text, with what is hard about text in it.
 fn text() -> impl Strategy<Value = String> {
-    prop_oneof![
-        ".{0,12}",
-        Just(String::new()),
-        Just("\"\\\n\u{2028}\u{1F392}\u{0}".to_owned()),
-        "[a-z]{1,8}",
-    ]
+    prop_oneof![".{0,12}", Just(String::new()), Just("\"\\\n\u{2028}\u{1F392}\u{0}".to_owned()), "[a-z]{1,8}",]
 }
 
 /// A double of few digits: `serde_json::Value`, which these tests compare with, reads no others exactly.
@@ -46,10 +41,14 @@ fn any_json() -> impl Strategy<Value = Value> {
 fn object(fields: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
     let known: Vec<_> = fields
         .into_iter()
-        .map(|(name, value)| option::of(value).prop_map(move |value| value.map(|value| (name.to_owned(), value))))
+        .map(|(name, value)| {
+            option::of(value).prop_map(move |value| value.map(|value| (name.to_owned(), value)))
+        })
         .collect();
     (known, vec(("x_[a-z]{1,4}", any_json()), 0..2))
-        .prop_map(|(known, unknown)| Value::Object(known.into_iter().flatten().chain(unknown).collect::<Map<_, _>>()))
+        .prop_map(|(known, unknown)| {
+            Value::Object(known.into_iter().flatten().chain(unknown).collect::<Map<_, _>>())
+        })
         .boxed()
 }
 
@@ -93,7 +92,8 @@ fn either(one: BoxedStrategy<Value>, other: BoxedStrategy<Value>) -> BoxedStrate
 }
 
 fn extra_content() -> BoxedStrategy<Value> {
-    let google = object(vec![("thought", boolean()), ("thought_signature", string()), ("mime_type", string())]);
+    let google =
+        object(vec![("thought", boolean()), ("thought_signature", string()), ("mime_type", string())]);
     object(vec![("google", google)])
 }
 
@@ -137,7 +137,8 @@ fn message() -> BoxedStrategy<Value> {
 }
 
 fn request() -> BoxedStrategy<Value> {
-    let function = object(vec![("name", string()), ("parameters", any_json_but_null()), ("strict", boolean())]);
+    let function =
+        object(vec![("name", string()), ("parameters", any_json_but_null()), ("strict", boolean())]);
     let named = object(vec![("type", words(&["function"])), ("function", object(vec![("name", string())]))]);
     let schema = object(vec![("name", string()), ("schema", any_json_but_null()), ("strict", boolean())]);
     let google = object(vec![
@@ -161,8 +162,14 @@ fn request() -> BoxedStrategy<Value> {
         ("functions", list(function)),
         ("response_format", object(vec![("type", words(&["text", "json_schema"])), ("json_schema", schema)])),
         ("reasoning_effort", words(&["low", "high"])),
-        ("logit_bias", vec((text(), number()), 0..3).prop_map(|it| Value::Object(it.into_iter().collect())).boxed()),
-        ("metadata", vec((text(), string()), 0..3).prop_map(|it| Value::Object(it.into_iter().collect())).boxed()),
+        (
+            "logit_bias",
+            vec((text(), number()), 0..3).prop_map(|it| Value::Object(it.into_iter().collect())).boxed(),
+        ),
+        (
+            "metadata",
+            vec((text(), string()), 0..3).prop_map(|it| Value::Object(it.into_iter().collect())).boxed(),
+        ),
         ("audio", object(vec![("voice", string()), ("format", words(&["wav"]))])),
         ("extra_body", object(vec![("google", google)])),
         ("user", string()),
@@ -184,7 +191,11 @@ fn usage() -> BoxedStrategy<Value> {
 }
 
 fn completion() -> BoxedStrategy<Value> {
-    let logprob = object(vec![("token", string()), ("logprob", number()), ("bytes", list(any::<u8>().prop_map(Value::from).boxed()))]);
+    let logprob = object(vec![
+        ("token", string()),
+        ("logprob", number()),
+        ("bytes", list(any::<u8>().prop_map(Value::from).boxed())),
+    ]);
     let message = object(vec![
         ("role", words(&["assistant", "model"])),
         ("content", either(content(), Just(Value::Null).boxed())),
@@ -192,7 +203,13 @@ fn completion() -> BoxedStrategy<Value> {
         ("tool_calls", list(tool_call())),
         ("reasoning_content", string()),
         ("extra_content", extra_content()),
-        ("annotations", list(object(vec![("type", words(&["url_citation"])), ("url_citation", object(vec![("url", string())]))]))),
+        (
+            "annotations",
+            list(object(vec![
+                ("type", words(&["url_citation"])),
+                ("url_citation", object(vec![("url", string())])),
+            ])),
+        ),
     ]);
     let choice = object(vec![
         ("index", count()),
@@ -220,7 +237,8 @@ fn same(before: &Value, after: &Value) -> bool {
             before.len() == after.len() && before.iter().zip(after).all(|(one, other)| same(one, other))
         }
         (Value::Object(before), Value::Object(after)) => {
-            before.len() == after.len() && before.iter().all(|(key, one)| after.get(key).is_some_and(|other| same(one, other)))
+            before.len() == after.len()
+                && before.iter().all(|(key, one)| after.get(key).is_some_and(|other| same(one, other)))
         }
         _ => before == after,
     }
@@ -231,14 +249,16 @@ fn survives<T>(value: &Value) -> Result<(), TestCaseError>
 where
     T: serde::de::DeserializeOwned + serde::Serialize + PartialEq + std::fmt::Debug,
 {
-    let typed: T = vertex_chat_types::from_str(&value.to_string()).map_err(|error| TestCaseError::fail(error.to_string()))?;
+    let typed: T = vertex_chat_types::from_str(&value.to_string())
+        .map_err(|error| TestCaseError::fail(error.to_string()))?;
     let written = serde_json::to_string(&typed).expect("JSON");
     let after: Value = serde_json::from_str(&written).expect("JSON");
     prop_assert!(same(value, &after), "{value}\n{after}");
     let again: T = vertex_chat_types::from_str(&written).expect("it parsed before");
     prop_assert_eq!(&typed, &again);
     // And through a format that is not text.
-    let by_value: T = serde_json::from_value(serde_json::to_value(&typed).expect("JSON")).expect("it parsed before");
+    let by_value: T =
+        serde_json::from_value(serde_json::to_value(&typed).expect("JSON")).expect("it parsed before");
     prop_assert!(same(&serde_json::to_value(by_value).expect("JSON"), &after));
     Ok(())
 }
@@ -292,8 +312,14 @@ proptest! {
 
 /// A completion as a server gives it, in parts that streams carry.
 fn streamable() -> BoxedStrategy<Value> {
-    let call = (text().prop_filter("an id", |it| !it.is_empty()), "[a-z_]{1,8}", any_json(), option::of("[A-Za-z0-9+/]{1,8}"));
-    let choice = (option::of(text()), vec(call, 0..3), option::of(text()), words(&["stop", "length", "tool_calls"]));
+    let call = (
+        text().prop_filter("an id", |it| !it.is_empty()),
+        "[a-z_]{1,8}",
+        any_json(),
+        option::of("[A-Za-z0-9+/]{1,8}"),
+    );
+    let choice =
+        (option::of(text()), vec(call, 0..3), option::of(text()), words(&["stop", "length", "tool_calls"]));
     (vec(choice, 1..3), text(), usage())
         .prop_map(|(choices, model, usage)| {
             let choices: Vec<Value> = choices
@@ -471,7 +497,9 @@ fn choices_and_calls_are_taken_up_to_their_limits_and_no_further() {
     assert_eq!(whole.push(one_more), Err(MergeError::TooManyChoices));
 
     let mut whole = Accumulator::new();
-    let call = |id: usize| chunk_of(&json!([{"index": 0, "delta": {"tool_calls": [{"index": 0, "id": id.to_string()}]}}]));
+    let call = |id: usize| {
+        chunk_of(&json!([{"index": 0, "delta": {"tool_calls": [{"index": 0, "id": id.to_string()}]}}]))
+    };
     for id in 0..TOOL_CALLS_MAX {
         whole.push(call(id)).unwrap();
     }

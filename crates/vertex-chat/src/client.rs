@@ -159,7 +159,7 @@ impl Client {
         request.stream = Some(true);
         let span = self.span(&request);
         let (body, meta) = self.open(request, options).instrument(span.clone()).await?;
-        Ok(ChatStream::new(body, meta, span))
+        Ok(ChatStream::new(body, meta, span, Arc::clone(&self.0.clock)))
     }
 
     /// The project's endpoints at the client's location: those that `gcloud ai endpoints list` shows.

@@ -76,7 +76,7 @@ pub use client::{COMPLETION_BYTES_MAX, Client, ENDPOINT_PAGES_MAX, ERROR_BODY_BY
 pub use error::{Error, ErrorKind};
 pub use options::CallOptions;
 pub use response::{Meta, Response};
-pub use stream::{ChatStream, STRAY_TEXT_BYTES_MAX};
+pub use stream::{ChatStream, DRAIN_TIMEOUT, STRAY_TEXT_BYTES_MAX};
 
 pub use vertex_chat_auth as auth;
 pub use vertex_chat_params as params;

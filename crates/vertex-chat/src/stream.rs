@@ -2,20 +2,25 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_core::Stream;
 use http::header::CONTENT_TYPE;
 use tracing::Span;
 use vertex_chat_sse::{Decoder, Item, Unfinished};
-use vertex_chat_transport::Body;
+use vertex_chat_transport::{Body, Clock, Sleep};
 use vertex_chat_types::{Accumulator, ApiError, ChatCompletion, ChatCompletionChunk, StreamEvent};
 
 use crate::Error;
 use crate::client::{COMPLETION_BYTES_MAX, read_completion, record};
 use crate::response::{Meta, Response, as_chunk};
 
+/// How long the end of the body is waited for after `[DONE]`. It is mostly there already, and taking it lets the
+/// connection be used again; a server that keeps it back does not keep the caller.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_millis(100);
 /// How much text outside of events is kept, to find an error in it.
 pub const STRAY_TEXT_BYTES_MAX: usize = 64 << 10;
 
@@ -45,6 +50,7 @@ pub struct ChatStream {
     body: Body,
     meta: Meta,
     span: Span,
+    clock: Arc<dyn Clock>,
     decoder: Decoder,
     /// What was read and not yet decoded.
     input: Bytes,
@@ -61,6 +67,8 @@ enum Mode {
     Whole(Vec<u8>),
     /// There is nothing more but this error.
     Failing(Error),
+    /// The answer is complete; the end of the body is not there yet.
+    Draining(Option<Sleep>),
     Ended,
 }
 
@@ -101,7 +109,7 @@ impl Seen {
 }
 
 impl ChatStream {
-    pub(crate) fn new(body: Body, meta: Meta, span: Span) -> Self {
+    pub(crate) fn new(body: Body, meta: Meta, span: Span, clock: Arc<dyn Clock>) -> Self {
         let content_type = meta.headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
         let is_json = content_type.get(..16).is_some_and(|it| it.eq_ignore_ascii_case("application/json"));
         let mode = if is_json { Mode::Whole(Vec::new()) } else { Mode::Events };
@@ -109,6 +117,7 @@ impl ChatStream {
             body,
             meta,
             span,
+            clock,
             decoder: Decoder::new(),
             input: Bytes::new(),
             mode,
@@ -159,11 +168,28 @@ impl ChatStream {
                     self.span.record("error.type", tracing::field::debug(error.kind()));
                     return Poll::Ready(Some(Err(error)));
                 }
+                Mode::Draining(alarm) => {
+                    let ended = match self.body.poll_chunk(cx) {
+                        // What comes after the end is not part of the answer.
+                        Poll::Ready(Some(Ok(_))) => continue,
+                        Poll::Ready(_) => true,
+                        Poll::Pending => alarm
+                            .get_or_insert_with(|| self.clock.sleep(DRAIN_TIMEOUT))
+                            .as_mut()
+                            .poll(cx)
+                            .is_ready(),
+                    };
+                    if !ended {
+                        return Poll::Pending;
+                    }
+                    self.body = Body::empty();
+                    self.mode = Mode::Ended;
+                }
                 Mode::Events => {
                     if let Some(step) = self.decode() {
                         match step {
                             Step::Chunk(chunk) => return Poll::Ready(Some(Ok(chunk))),
-                            Step::Done => self.end(true, cx),
+                            Step::Done => self.end(true),
                             Step::Fail(error) => self.mode = Mode::Failing(error),
                         }
                         continue;
@@ -179,7 +205,7 @@ impl ChatStream {
                                 return Poll::Ready(Some(Ok(chunk)));
                             }
                             if matches!(self.mode, Mode::Events) {
-                                self.end(false, cx);
+                                self.end(false);
                             }
                         }
                     }
@@ -274,14 +300,14 @@ impl ChatStream {
     }
 
     /// The end: of the body, or by the server's word. Is it the answer's?
-    fn end(&mut self, done: bool, cx: &mut Context<'_>) {
+    fn end(&mut self, done: bool) {
         self.mode = if let Some(error) = stray_error(&self.stray) {
             Mode::Failing(error)
         } else if self.seen.begun == 0 && (done || self.seen.chunks > 0) {
             Mode::Failing(Error::no_choices(None))
         } else if done || self.seen.is_finished() {
             record(&self.span, &self.seen.summary);
-            Mode::Ended
+            if done { Mode::Draining(None) } else { Mode::Ended }
         } else if self.seen.chunks == 0 && !self.stray.is_empty() {
             Mode::Failing(Error::unreadable("the answer is not an event stream"))
         } else {
@@ -289,11 +315,6 @@ impl ChatStream {
                 "the stream ended before the answer did: it is not the whole answer",
             ))
         };
-        if done {
-            // The end of the body is mostly there already; taking it lets the connection be used again.
-            let _ = self.body.poll_chunk(cx);
-            self.body = Body::empty();
-        }
     }
 
     fn failure(&self, error: Error) -> Error {
