@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: where their data is, what happens when it is not there, servers that misbehave.
 
 pub mod behaviours;
+pub mod process;
 pub mod upstream;
 
 use std::io::Write;

@@ -14,8 +14,9 @@ use vertex_chat::{
 };
 
 use crate::emulate::Embedded;
+use crate::interrupt::Interrupts;
 use crate::target::Target;
-use crate::{Failure, interrupted, out};
+use crate::{Failure, out};
 
 /// The model when none is named.
 const DEFAULT_MODEL: &str = "google/gemini-2.5-flash";
@@ -95,7 +96,11 @@ fn policy(text: &str) -> Result<Policy, String> {
     }
 }
 
-pub(crate) async fn run(arguments: ChatArguments, verbose: bool) -> Result<(), Failure> {
+pub(crate) async fn run(
+    arguments: ChatArguments,
+    verbose: bool,
+    interrupts: &mut Interrupts,
+) -> Result<(), Failure> {
     let embedded = match arguments.emulator {
         true => Some(Embedded::start(&arguments.target, verbose).await?),
         false => None,
@@ -105,14 +110,18 @@ pub(crate) async fn run(arguments: ChatArguments, verbose: bool) -> Result<(), F
         None => arguments.target.apply(Client::builder()),
     };
     let client = builder.build()?;
-    let result = converse(&arguments, &client).await;
+    let result = converse(&arguments, &client, interrupts).await;
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }
     result
 }
 
-async fn converse(arguments: &ChatArguments, client: &Client) -> Result<(), Failure> {
+async fn converse(
+    arguments: &ChatArguments,
+    client: &Client,
+    interrupts: &mut Interrupts,
+) -> Result<(), Failure> {
     let prompt = match arguments.prompt.as_deref() {
         Some("-") => Some(read_stdin()?),
         Some(prompt) => Some(prompt.to_owned()),
@@ -124,12 +133,9 @@ async fn converse(arguments: &ChatArguments, client: &Client) -> Result<(), Fail
     match prompt {
         Some(prompt) => {
             request.messages.push(Message::user(user_content(prompt, &arguments.image)?));
-            tokio::select! {
-                result = ask(client, request, &options, arguments) => result.map(|_| ()),
-                failure = interrupted() => Err(failure),
-            }
+            interrupts.end(ask(client, request, &options, arguments)).await.map(|_| ())
         }
-        None => conversation(client, request, &options, arguments).await,
+        None => conversation(client, request, &options, arguments, interrupts).await,
     }
 }
 
@@ -212,16 +218,16 @@ async fn conversation(
     mut request: ChatRequest,
     options: &CallOptions,
     arguments: &ChatArguments,
+    interrupts: &mut Interrupts,
 ) -> Result<(), Failure> {
     out::note("A conversation; end it with Ctrl-D. Ctrl-C gives up an answer.");
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut images = arguments.image.as_slice();
     loop {
         out::write("> ")?;
-        let line = tokio::select! {
-            line = lines.next_line() => line.map_err(|error| Failure::Local(format!("stdin: {error}")))?,
-            failure = interrupted() => return Err(failure),
-        };
+        let line =
+            async { lines.next_line().await.map_err(|error| Failure::Local(format!("stdin: {error}"))) };
+        let line = interrupts.end(line).await?;
         let Some(line) = line else { return out::write("\n") };
         if line.trim().is_empty() {
             continue;
@@ -229,7 +235,7 @@ async fn conversation(
         request.messages.push(Message::user(user_content(line, images)?));
         let answer = tokio::select! {
             answer = ask(client, request.clone(), options, arguments) => answer,
-            _ = interrupted() => {
+            () = interrupts.next() => {
                 out::note("\n(given up)");
                 request.messages.pop();
                 continue;

@@ -13,7 +13,7 @@ use vertex_chat_emulator::{
 };
 
 use crate::target::Target;
-use crate::{Failure, interrupted, out};
+use crate::{Failure, out};
 
 #[derive(Debug, Args)]
 pub(crate) struct EmulateArguments {
@@ -72,10 +72,8 @@ pub(crate) async fn run(arguments: EmulateArguments) -> Result<(), Failure> {
     out::line("# for OpenAI's libraries, with a token from `vertex-chat token`:")?;
     out::line(format_args!("export OPENAI_BASE_URL={}", running.openai_base_url()))?;
     out::line(format_args!("# endpoints of one's own: {VLLM_ENDPOINT} (vLLM), {TGI_ENDPOINT} (TGI)"))?;
-    tokio::select! {
-        () = running.wait() => Err(Failure::Local("the emulator ended".to_owned())),
-        failure = interrupted() => Err(failure),
-    }
+    running.wait().await;
+    Err(Failure::Local("the emulator ended".to_owned()))
 }
 
 fn tell(entry: &LogEntry) {

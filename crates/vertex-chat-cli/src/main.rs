@@ -8,6 +8,7 @@ mod doctor;
 mod emulate;
 mod endpoints;
 mod failure;
+mod interrupt;
 mod out;
 mod target;
 mod token;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
+use crate::interrupt::Interrupts;
 
 /// Chat with models on Google's Vertex AI, and on any server that speaks OpenAI's Chat Completions.
 ///
@@ -46,8 +48,7 @@ enum Command {
     Doctor(doctor::DoctorArguments),
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let program = Program::parse();
     if program.verbose {
         tracing_subscriber::fmt()
@@ -56,16 +57,18 @@ async fn main() -> ExitCode {
             .without_time()
             .init();
     }
-    let run = async {
-        match program.command {
-            Command::Chat(arguments) => chat::run(*arguments, program.verbose).await,
-            Command::Emulate(arguments) => emulate::run(arguments).await,
-            Command::Endpoints(arguments) => endpoints::run(arguments).await,
-            Command::Token(arguments) => token::run(arguments).await,
-            Command::Doctor(arguments) => doctor::run(arguments).await,
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let failure = Failure::Local(format!("no runtime: {error}"));
+            failure.tell();
+            return failure.exit_code();
         }
     };
-    match run.await {
+    let result = runtime.block_on(run(program));
+    // A thread may still wait for a line of the terminal, and nothing can call it off: it is left behind.
+    runtime.shutdown_background();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.tell();
@@ -74,11 +77,15 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Waits for Ctrl-C.
-async fn interrupted() -> Failure {
-    match tokio::signal::ctrl_c().await {
-        Ok(()) => Failure::Interrupted,
-        // Without a handler Ctrl-C ends the program by itself.
-        Err(_) => std::future::pending().await,
+async fn run(program: Program) -> Result<(), Failure> {
+    // From here on Ctrl-C is ours to answer.
+    let mut interrupts = Interrupts::listen()?;
+    match program.command {
+        // A conversation has its own use for Ctrl-C.
+        Command::Chat(arguments) => chat::run(*arguments, program.verbose, &mut interrupts).await,
+        Command::Emulate(arguments) => interrupts.end(emulate::run(arguments)).await,
+        Command::Endpoints(arguments) => interrupts.end(endpoints::run(arguments)).await,
+        Command::Token(arguments) => interrupts.end(token::run(arguments)).await,
+        Command::Doctor(arguments) => interrupts.end(doctor::run(arguments)).await,
     }
 }

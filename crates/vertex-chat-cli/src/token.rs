@@ -8,7 +8,7 @@ use serde_json::json;
 use vertex_chat::auth::{Credentials, CredentialsOptions, TokenSource};
 use vertex_chat::transport::{HttpConnector, SystemClock};
 
-use crate::{Failure, interrupted, out};
+use crate::{Failure, out};
 
 #[derive(Debug, Args)]
 pub(crate) struct TokenArguments {
@@ -25,10 +25,7 @@ pub(crate) struct TokenArguments {
 
 pub(crate) async fn run(arguments: TokenArguments) -> Result<(), Failure> {
     let credentials = find(arguments.credentials.as_ref())?;
-    let token = tokio::select! {
-        token = credentials.refresh() => token?,
-        failure = interrupted() => return Err(failure),
-    };
+    let token = credentials.refresh().await?;
     let secret = token.secret().expose();
     if arguments.header {
         return out::line(format_args!("Authorization: Bearer {secret}"));

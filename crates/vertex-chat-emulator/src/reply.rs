@@ -99,11 +99,12 @@ pub(crate) struct Pieces {
     pieces: VecDeque<Piece>,
     clock: Arc<dyn Clock>,
     waiting: Option<Sleep>,
+    flushed: bool,
 }
 
 impl Pieces {
     pub(crate) fn body(pieces: impl Into<VecDeque<Piece>>, clock: Arc<dyn Clock>) -> Body {
-        Body::stream(Self { pieces: pieces.into(), clock, waiting: None })
+        Body::stream(Self { pieces: pieces.into(), clock, waiting: None, flushed: false })
     }
 }
 
@@ -124,6 +125,13 @@ impl http_body::Body for Pieces {
                 None => return Poll::Ready(None),
                 Some(Piece::Bytes(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 Some(Piece::Wait(time)) => self.waiting = Some(self.clock.sleep(time)),
+                // What came before is to arrive: the server flushes when there is nothing to be had.
+                Some(Piece::Cut) if !self.flushed => {
+                    self.flushed = true;
+                    self.pieces.push_front(Piece::Cut);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Some(Piece::Cut) => {
                     let cut =
                         TransportError::new(TransportErrorKind::Interrupted, Sent::Yes, "as the script says");

@@ -205,12 +205,12 @@ impl Decoder {
         self.given = Some(found);
         Ok(Some(match found {
             Found::Event => Item::Event(Event {
-                event: String::from_utf8_lossy(&self.event),
+                event: text(&self.event),
                 // One line feed was added after the last line of data.
-                data: String::from_utf8_lossy(&self.data[..self.data.len() - 1]),
+                data: text(&self.data[..self.data.len() - 1]),
                 last_event_id: &self.last_event_id,
             }),
-            Found::Stray => Item::Stray(String::from_utf8_lossy(&self.stray)),
+            Found::Stray => Item::Stray(text(&self.stray)),
         }))
     }
 
@@ -431,6 +431,11 @@ enum Step {
     /// The line was no field; it is in `stray`.
     Stray,
     Blank,
+}
+
+/// Bytes as text. Nearly all text is valid, and checking that alone takes a fraction of what replacing takes.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// Empties a buffer, and gives back what a large event made it grow to.

@@ -1,4 +1,6 @@
 //! A piece of a streamed answer.
+//!
+//! What few chunks have is boxed, so that the many are small: a chunk is moved several times on its way to whoever asked.
 
 use crate::wire::object;
 use crate::{
@@ -25,13 +27,13 @@ object! {
         /// The server's configuration.
         system_fingerprint "system_fingerprint": plain [opt String],
         /// Tokens used: in the last chunk, in one of its own after it, or in every chunk so far.
-        usage "usage": [opt Usage],
+        usage "usage": [opt Box<Usage>],
         /// The tier that serves the request.
         service_tier "service_tier": [opt ServiceTier],
         /// Padding against traffic analysis.
         obfuscation "obfuscation": [opt String],
         /// What moderation found.
-        moderation "moderation": [opt Moderation],
+        moderation "moderation": [opt Box<Moderation>],
     }
 }
 
@@ -61,7 +63,7 @@ object! {
         /// Why the model stopped; absent or null before the last piece.
         finish_reason "finish_reason": [null FinishReason],
         /// Probabilities of the added tokens.
-        logprobs "logprobs": [null Logprobs],
+        logprobs "logprobs": [null Box<Logprobs>],
         /// The stop sequence that was met, or its token; vLLM and others.
         stop_reason "stop_reason": [null Json],
     }
@@ -79,13 +81,13 @@ object! {
         /// More of the refusal.
         refusal "refusal": [null String],
         /// More of the call. Deprecated with `functions`.
-        function_call "function_call": [opt FunctionCall],
+        function_call "function_call": [opt Box<FunctionCall>],
         /// More thoughts.
         reasoning_content "reasoning_content": [opt String],
         /// More thoughts, in the name that others use.
         reasoning "reasoning": [opt String],
         /// Google's additions. Keep a chunk that has nothing else: its signature is wanted back.
-        extra_content "extra_content": [opt ExtraContent],
+        extra_content "extra_content": [opt Box<ExtraContent>],
         /// Web pages and files that the text leans on.
         annotations "annotations": [opt Vec<Annotation>],
         /// More sound.
@@ -114,8 +116,8 @@ object! {
         /// The function's name, and more of its arguments.
         function "function": [opt FunctionCall],
         /// The custom tool's name, and more of its input.
-        custom "custom": [opt CustomToolCall],
+        custom "custom": [opt Box<CustomToolCall>],
         /// Google's additions: the thought signature of this call.
-        extra_content "extra_content": [opt ExtraContent],
+        extra_content "extra_content": [opt Box<ExtraContent>],
     }
 }

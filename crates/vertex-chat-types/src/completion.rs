@@ -33,7 +33,7 @@ object! {
         /// Labels of a stored answer.
         metadata "metadata": [opt BTreeMap<String, Json>],
         /// What moderation found.
-        moderation "moderation": [opt Moderation],
+        moderation "moderation": [opt Box<Moderation>],
     }
 }
 
@@ -68,7 +68,7 @@ object! {
         /// Why it stopped.
         finish_reason "finish_reason": [null FinishReason],
         /// Probabilities of its tokens.
-        logprobs "logprobs": [null Logprobs],
+        logprobs "logprobs": [null Box<Logprobs>],
         /// The stop sequence that was met, or its token; vLLM and others.
         stop_reason "stop_reason": [null Json],
     }

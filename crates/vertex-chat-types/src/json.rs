@@ -188,9 +188,6 @@ impl Extra {
     }
 
     pub(crate) fn push(&mut self, key: String, value: Json) {
-        if self.0.capacity() == 0 {
-            self.0.reserve_exact(1);
-        }
         self.0.push((key, value));
     }
 }

@@ -92,7 +92,7 @@ impl Accumulator {
                 .object
                 .map(|it| if it == ObjectType::ChatCompletionChunk { ObjectType::ChatCompletion } else { it })
         });
-        whole.usage = chunk.usage.or(whole.usage.take());
+        whole.usage = chunk.usage.map(|usage| *usage).or(whole.usage.take());
         whole.service_tier = chunk.service_tier.or(whole.service_tier.take());
         whole.moderation = chunk.moderation.or(whole.moderation.take());
         if !chunk.extra.is_empty() {
@@ -188,10 +188,10 @@ fn merge_delta(message: &mut ResponseMessage, delta: Delta, bytes: &mut usize) -
     }
     if let Some(call) = delta.function_call {
         let whole = message.function_call.get_or_insert_default();
-        merge_function(whole, call, bytes)?;
+        merge_function(whole, *call, bytes)?;
     }
     if let Some(extra_content) = delta.extra_content {
-        message.extra_content.get_or_insert_default().merge(extra_content);
+        message.extra_content.get_or_insert_default().merge(*extra_content);
     }
     if let Some(annotations) = delta.annotations {
         message.annotations.get_or_insert_default().extend(annotations);
@@ -333,7 +333,7 @@ fn merge_tool_call(
         whole.extra.merge(custom.extra);
     }
     if let Some(extra_content) = piece.extra_content {
-        call.extra_content.get_or_insert_default().merge(extra_content);
+        call.extra_content.get_or_insert_default().merge(*extra_content);
     }
     if !piece.extra.is_empty() {
         call.extra.merge(piece.extra);
@@ -401,7 +401,7 @@ fn merge_audio(whole: &mut ResponseAudio, piece: ResponseAudio, bytes: &mut usiz
     Ok(())
 }
 
-fn merge_logprobs(whole: &mut Nullable<Logprobs>, piece: Nullable<Logprobs>) {
+fn merge_logprobs(whole: &mut Nullable<Box<Logprobs>>, piece: Nullable<Box<Logprobs>>) {
     match (whole, piece) {
         (Nullable::Value(whole), Nullable::Value(piece)) => {
             extend(&mut whole.content, piece.content);

@@ -79,8 +79,11 @@ impl<T: PartialEq> PartialEq<T> for Nullable<T> {
 }
 
 impl<T: Value> Field for Nullable<T> {
-    fn read_field<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Option::<T>::read_field(deserializer)?.map_or(Self::Null, Self::Value))
+    fn read_field<'de, D: Deserializer<'de>>(place: &mut Self, deserializer: D) -> Result<(), D::Error> {
+        let mut value = None;
+        Option::<T>::read_field(&mut value, deserializer)?;
+        *place = value.map_or(Self::Null, Self::Value);
+        Ok(())
     }
     fn is_written(&self) -> bool {
         !self.is_absent()

@@ -131,7 +131,7 @@ pub(crate) fn as_chunk(completion: ChatCompletion) -> ChatCompletionChunk {
     chunk.created = completion.created;
     chunk.model = completion.model;
     chunk.system_fingerprint = completion.system_fingerprint;
-    chunk.usage = completion.usage;
+    chunk.usage = completion.usage.map(Box::new);
     chunk.service_tier = completion.service_tier;
     chunk.moderation = completion.moderation;
     chunk.extra = completion.extra;
@@ -159,10 +159,10 @@ fn as_delta(message: ResponseMessage) -> Delta {
     delta.refusal = message.refusal;
     delta.tool_calls =
         message.tool_calls.map(|calls| calls.into_iter().enumerate().map(as_tool_call_delta).collect());
-    delta.function_call = message.function_call;
+    delta.function_call = message.function_call.map(Box::new);
     delta.reasoning_content = message.reasoning_content;
     delta.reasoning = message.reasoning;
-    delta.extra_content = message.extra_content;
+    delta.extra_content = message.extra_content.map(Box::new);
     delta.annotations = message.annotations;
     delta.audio = message.audio.map(Box::new);
     delta.extra = message.extra;
@@ -175,8 +175,8 @@ fn as_tool_call_delta((position, call): (usize, ToolCall)) -> ToolCallDelta {
     delta.id = call.id;
     delta.r#type = call.r#type;
     delta.function = call.function;
-    delta.custom = call.custom;
-    delta.extra_content = call.extra_content;
+    delta.custom = call.custom.map(Box::new);
+    delta.extra_content = call.extra_content.map(Box::new);
     delta.extra = call.extra;
     delta
 }

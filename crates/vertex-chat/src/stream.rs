@@ -96,8 +96,8 @@ impl Seen {
         if keep {
             self.summary.id = self.summary.id.take().or_else(|| chunk.id.clone());
             self.summary.model = self.summary.model.take().or_else(|| chunk.model.clone());
-            if chunk.usage.is_some() {
-                self.summary.usage.clone_from(&chunk.usage);
+            if let Some(usage) = &chunk.usage {
+                self.summary.usage = Some((**usage).clone());
             }
         }
     }

@@ -1,0 +1,167 @@
+//! `cargo xtask bench client`: what a streamed chunk and a whole call cost, side by side with async-openai.
+//!
+//! Instructions are counted by valgrind's callgrind, allocations by its memcheck; the cost of one chunk is the difference
+//! of two runs of different length, so that start-up cancels out. Time is not measured: on a shared machine it says
+//! nothing. All programs talk to the same server on loopback, over plain HTTP/1.1 and one connection.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use crate::run::{Outcome, cargo, has, output, print, root, run};
+
+/// Runs differ by this many chunks.
+const CHUNKS: (u64, u64) = (1024, 5120);
+/// Runs differ by this many calls.
+const CALLS: (u64, u64) = (50, 250);
+const EVENTS_PER_READ: [u64; 3] = [1, 16, 128];
+
+/// A row of the table: what is measured, and what our share of async-openai's cost must be and should be.
+struct Goal {
+    what: String,
+    mode: &'static str,
+    per_read: u64,
+    must: Option<f64>,
+    aim: Option<f64>,
+}
+
+pub(crate) fn client() -> Outcome {
+    if !has("valgrind") {
+        return Err("valgrind is not there; run `cargo xtask setup`".to_owned());
+    }
+    let peers = root().join("xtask/peers");
+    run(cargo().args(["build", "--release", "--quiet"]).current_dir(&peers))?;
+    let programs = Programs { folder: peers.join("target/release"), server: Server::start(&peers)? };
+
+    let mut goals: Vec<Goal> = EVENTS_PER_READ
+        .iter()
+        .map(|&per_read| {
+            let (must, aim) = match per_read {
+                1 => (Some(0.65), Some(0.55)),
+                128 => (Some(0.25), Some(0.2)),
+                _ => (None, None),
+            };
+            Goal {
+                what: format!("per chunk, {per_read} event(s) a read"),
+                mode: "stream",
+                per_read,
+                must,
+                aim,
+            }
+        })
+        .collect();
+    goals.push(Goal {
+        what: "per whole call".to_owned(),
+        mode: "unary",
+        per_read: 1,
+        must: Some(0.75),
+        aim: Some(0.7),
+    });
+
+    print("instructions                     vertex-chat  async-openai   hyper floor   share   must    aim");
+    let mut missed = Vec::new();
+    for goal in &goals {
+        let ours = programs.instructions("ours", goal)?;
+        let theirs = programs.instructions("async-openai", goal)?;
+        let floor = programs.instructions("floor", goal)?;
+        let share = ours / theirs;
+        let shown =
+            |limit: Option<f64>| limit.map_or_else(|| "     ".to_owned(), |limit| format!("{limit:.2}x"));
+        print(&format!(
+            "{:<32} {ours:>11.0} {theirs:>13.0} {floor:>13.0}  {share:.3}x  {}  {}",
+            goal.what,
+            shown(goal.must),
+            shown(goal.aim)
+        ));
+        if goal.must.is_some_and(|must| share > must) {
+            missed.push(goal.what.clone());
+        }
+    }
+    print("\nallocations");
+    for (what, mode) in [("per chunk, 16 event(s) a read", "stream"), ("per whole call", "unary")] {
+        let ours = programs.allocations("ours", mode)?;
+        let theirs = programs.allocations("async-openai", mode)?;
+        let floor = programs.allocations("floor", mode)?;
+        print(&format!("{what:<32} {ours:>11.1} {theirs:>13.1} {floor:>13.1}  {:.3}x", ours / theirs));
+    }
+    print("\nvertex-chat keeps the field of each chunk that nobody has a name for; the others drop it.");
+    if missed.is_empty() { Ok(()) } else { Err(format!("a \"must\" is missed: {}", missed.join(", "))) }
+}
+
+struct Programs {
+    folder: PathBuf,
+    server: Server,
+}
+
+impl Programs {
+    fn command(&self, tool: &[&str], program: &str, mode: &str, count: u64, per_read: u64) -> Command {
+        let mut command = Command::new("valgrind");
+        command.args(tool).arg(self.folder.join(format!("bench-{program}"))).args([
+            mode,
+            &self.server.port,
+            &count.to_string(),
+            &per_read.to_string(),
+        ]);
+        command
+    }
+
+    fn instructions(&self, program: &str, goal: &Goal) -> Outcome<f64> {
+        let tool = ["--tool=callgrind", "--callgrind-out-file=/dev/null"];
+        self.difference(goal.mode, |count| {
+            let (_, said) = output(&mut self.command(&tool, program, goal.mode, count, goal.per_read))?;
+            number_after(&said, "Collected : ")
+        })
+    }
+
+    fn allocations(&self, program: &str, mode: &str) -> Outcome<f64> {
+        self.difference(mode, |count| {
+            let (_, said) = output(&mut self.command(&["--leak-check=no"], program, mode, count, 16))?;
+            number_after(&said, "total heap usage: ")
+        })
+    }
+
+    /// The cost of one, from what few and what many cost.
+    fn difference(&self, mode: &str, cost: impl Fn(u64) -> Outcome<f64>) -> Outcome<f64> {
+        let (few, many) = if mode == "stream" { CHUNKS } else { CALLS };
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+        let difference = (many - few) as f64;
+        Ok((cost(many)? - cost(few)?) / difference)
+    }
+}
+
+fn number_after(text: &str, label: &str) -> Outcome<f64> {
+    let rest = text
+        .split_once(label)
+        .map(|(_, rest)| rest)
+        .ok_or_else(|| format!("valgrind did not say `{label}`"))?;
+    let digits: String =
+        rest.chars().take_while(|it| it.is_ascii_digit() || *it == ',').filter(|it| *it != ',').collect();
+    digits.parse().map_err(|_| format!("valgrind said no number after `{label}`"))
+}
+
+/// The server that all programs talk to.
+struct Server {
+    child: Child,
+    port: String,
+}
+
+impl Server {
+    fn start(peers: &std::path::Path) -> Outcome<Self> {
+        let program = peers.join("target/release/bench-server");
+        let mut child = Command::new(program)
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("bench-server: {error}"))?;
+        let mut port = String::new();
+        let stdout = child.stdout.take().expect("because it is piped");
+        BufReader::new(stdout).read_line(&mut port).map_err(|error| format!("bench-server: {error}"))?;
+        Ok(Self { child, port: port.trim().to_owned() })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

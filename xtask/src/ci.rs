@@ -1,0 +1,122 @@
+//! `cargo xtask ci`: all that is checked but the tests, which `cargo test --workspace` runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::run::{Outcome, cargo, root, run, say};
+use crate::tidy;
+
+/// The crates that users depend on, each after those that it depends on.
+pub(crate) const PUBLISHED: [&str; 8] = [
+    "vertex-chat-types",
+    "vertex-chat-sse",
+    "vertex-chat-params",
+    "vertex-chat-transport",
+    "vertex-chat-auth",
+    "vertex-chat",
+    "vertex-chat-emulator",
+    "vertex-chat-cli",
+];
+
+pub(crate) fn run_all() -> Outcome {
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    run(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]))?;
+    for features in ["", "client", "serve"] {
+        // Unification hides a feature that is missing from a crate's own list.
+        let arguments =
+            ["clippy", "--package", "vertex-chat-transport", "--no-default-features", "--features", features];
+        run(cargo().args(arguments).args(["--quiet", "--", "--deny", "warnings"]))?;
+    }
+    let mut doc = cargo();
+    doc.args(["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"]);
+    run(doc.env("RUSTDOCFLAGS", "--deny warnings --allow rustdoc::private_intra_doc_links"))?;
+    tidy::run()?;
+    consumers()?;
+    puzzles()
+}
+
+/// Builds and runs programs that depend on the crates as users do: from packages, outside of the workspace.
+fn consumers() -> Outcome {
+    let unpacked = package()?;
+    for consumer in folders("tests/consumers")? {
+        let name = consumer.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let copy = root().join("target/consumers").join(&name);
+        let _ = fs::remove_dir_all(&copy);
+        copy_folder(&consumer, &copy)?;
+        let mut manifest = read(&copy.join("Cargo.toml"))?;
+        manifest.push_str("\n[patch.crates-io]\n");
+        for published in PUBLISHED {
+            manifest.push_str(&format!(
+                "{published} = {{ path = \"{}\" }}\n",
+                unpacked.join(published).display()
+            ));
+        }
+        write(&copy.join("Cargo.toml"), &manifest)?;
+        fs::copy(root().join("Cargo.lock"), copy.join("Cargo.lock")).map_err(|error| error.to_string())?;
+        say(&format!("consumer {name}"));
+        let target = root().join("target/consumers/target");
+        run(cargo().args(["run", "--quiet"]).current_dir(&copy).env("CARGO_TARGET_DIR", target))?;
+    }
+    Ok(())
+}
+
+/// Packages the published crates and unpacks them again; gives the folder.
+fn package() -> Outcome<PathBuf> {
+    let mut package = cargo();
+    package.args(["package", "--no-verify", "--allow-dirty", "--quiet"]);
+    for published in PUBLISHED {
+        package.args(["--package", published]);
+    }
+    run(&mut package)?;
+    let unpacked = root().join("target/consumers/packages");
+    let _ = fs::remove_dir_all(&unpacked);
+    fs::create_dir_all(&unpacked).map_err(|error| error.to_string())?;
+    let version = env!("CARGO_PKG_VERSION");
+    for published in PUBLISHED {
+        let archive = root().join(format!("target/package/{published}-{version}.crate"));
+        run(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(&unpacked))?;
+        let from = unpacked.join(format!("{published}-{version}"));
+        fs::rename(from, unpacked.join(published)).map_err(|error| error.to_string())?;
+    }
+    Ok(unpacked)
+}
+
+/// Runs the dependency puzzles: graphs in which other crates have switched on what is hard to live with.
+fn puzzles() -> Outcome {
+    for puzzle in folders("tests/puzzles")? {
+        let target = root().join("target/puzzles");
+        run(cargo().args(["run", "--quiet"]).current_dir(puzzle).env("CARGO_TARGET_DIR", target))?;
+    }
+    Ok(())
+}
+
+fn folders(path: &str) -> Outcome<Vec<PathBuf>> {
+    let entries = fs::read_dir(root().join(path)).map_err(|error| format!("{path}: {error}"))?;
+    let mut folders: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|it| it.is_dir()).collect();
+    folders.sort();
+    Ok(folders)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Outcome {
+    fs::create_dir_all(to).map_err(|error| format!("{}: {error}", to.display()))?;
+    for entry in fs::read_dir(from).map_err(|error| format!("{}: {error}", from.display()))? {
+        let path = entry.map_err(|error| error.to_string())?.path();
+        let name = path.file_name().unwrap_or_default().to_owned();
+        if path.is_dir() && name != "target" {
+            copy_folder(&path, &to.join(name))?;
+        } else if path.is_file() && name != "Cargo.lock" {
+            fs::copy(&path, to.join(name)).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Outcome<String> {
+    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn write(path: &Path, text: &str) -> Outcome {
+    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,40 @@
+//! What is done to the project rather than in it.
+
+mod bench;
+mod ci;
+mod run;
+mod setup;
+mod tidy;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  ci              fmt, clippy, rustdoc, tidy, the consumer projects, the dependency puzzle
+  tidy            the arrows between crates, the documents, the dependency counts
+  setup           installs what the tests use: Python, Node and Debian packages
+  bench client    instructions and allocations of the client beside async-openai's
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments.as_slice() {
+        ["ci"] => ci::run_all(),
+        ["tidy"] => tidy::run(),
+        ["setup"] => setup::run(),
+        ["bench", "client"] => bench::client(),
+        _ => {
+            run::say(HELP);
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            run::say(&format!("xtask: {message}"));
+            ExitCode::FAILURE
+        }
+    }
+}
