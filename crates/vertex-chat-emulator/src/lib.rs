@@ -117,6 +117,7 @@ pub struct EmulatorBuilder {
     project: String,
     endpoints: Vec<(String, Container)>,
     on_request: Option<Told>,
+    base_url: Option<String>,
 }
 
 impl fmt::Debug for EmulatorBuilder {
@@ -162,6 +163,13 @@ impl EmulatorBuilder {
         self
     }
 
+    /// Where it is reached, when it is not asked to listen: assertions may name `/token` below it as their audience.
+    #[must_use]
+    pub fn base_url(mut self, base_url: impl Into<String>) -> Self {
+        self.base_url = Some(base_url.into());
+        self
+    }
+
     /// Calls this for every request, when it has been answered.
     #[must_use]
     pub fn on_request(mut self, told: impl Fn(&LogEntry) + Send + Sync + 'static) -> Self {
@@ -180,7 +188,7 @@ impl EmulatorBuilder {
             project: self.project,
             endpoints: self.endpoints,
             on_request: self.on_request,
-            base_url: OnceLock::new(),
+            base_url: self.base_url.map_or_else(OnceLock::new, OnceLock::from),
             state: Mutex::default(),
         }))
     }
@@ -213,6 +221,7 @@ impl Emulator {
                 (TGI_ENDPOINT.to_owned(), Container::Tgi),
             ],
             on_request: None,
+            base_url: None,
         }
     }
 
