@@ -140,8 +140,7 @@ fn calls(request: &ChatRequest, seed: u64, signs: bool) -> Vec<Call> {
         _ => None,
     });
     let mode = choice.and_then(ToolChoice::mode);
-    let answers_a_tool =
-        request.messages.last().is_some_and(|it| matches!(it.role, Role::Tool | Role::Function));
+    let answers_a_tool = answers_a_call(request);
     let must = named.is_some() || mode == Some(&ToolMode::Required);
     if mode == Some(&ToolMode::None) || (answers_a_tool && !must) {
         return Vec::new();
@@ -186,10 +185,13 @@ fn text(request: &ChatRequest, seed: u64) -> String {
     if format.is_some_and(ResponseFormat::is_json) {
         return format!(r#"{{"answer":{}}}"#, Json::from(received(request)).as_str());
     }
-    if last_user_text(request).to_lowercase().contains("magic backpack") {
-        return story(seed);
-    }
-    received(request)
+    let asked = last_user_text(request).to_lowercase().contains("magic backpack");
+    if asked && !answers_a_call(request) { story(seed) } else { received(request) }
+}
+
+/// Whether the last message brings the result of a call.
+fn answers_a_call(request: &ChatRequest) -> bool {
+    request.messages.last().is_some_and(|it| matches!(it.role, Role::Tool | Role::Function))
 }
 
 fn last_user_text(request: &ChatRequest) -> String {
