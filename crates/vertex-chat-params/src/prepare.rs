@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use vertex_chat_types::{ChatRequest, ParseError};
+use vertex_chat_types::{ChatRequest, Extra, Json, ParseError};
 
 use crate::report::{Action, Problem, Rejection, Report};
-use crate::table::{PARAMETERS, Support};
+use crate::table::{PARAMETERS, Support, parameter};
 use crate::{Dialect, Policy, rules};
 
 /// What a request is prepared for.
@@ -110,8 +110,7 @@ pub fn prepare(mut request: ChatRequest, target: &Target) -> Result<PreparedRequ
 /// # Errors
 /// As [`prepare`], and when the body is not a request: then with the path and what was expected there.
 pub fn prepare_json(body: Vec<u8>, target: &Target) -> Result<PreparedRequest, Rejection> {
-    let mut request: ChatRequest =
-        vertex_chat_types::from_slice(&body).map_err(|error| not_a_request(&error))?;
+    let mut request = read(&body, target.dialect)?;
     let mut report = Report::default();
     filter(&mut request, target, &mut report)?;
     let changed = report.notes().iter().any(|note| note.action != Action::Forwarded);
@@ -123,8 +122,39 @@ pub fn prepare_json(body: Vec<u8>, target: &Target) -> Result<PreparedRequest, R
     Ok(PreparedRequest { body, stream: request.is_stream(), model: request.model, report })
 }
 
-fn not_a_request(error: &ParseError) -> Rejection {
-    let place = error.position().map(|(line, column)| format!("at line {line}, column {column} of the body"));
+/// Reads a request. Only a parameter that the server certainly takes has to have its type: no source says that the
+/// others are looked at.
+fn read(body: &[u8], dialect: Dialect) -> Result<ChatRequest, Rejection> {
+    let mut error = match vertex_chat_types::from_slice(body) {
+        Ok(request) => return Ok(request),
+        Err(error) => error,
+    };
+    let Ok(mut fields) = vertex_chat_types::from_slice::<Extra>(body) else {
+        return Err(not_a_request(&error, true));
+    };
+    let mut odd = Extra::default();
+    // Every turn takes one field away.
+    loop {
+        let name = error.path().split(['.', '[']).next().unwrap_or_default();
+        let unread = parameter(name).is_some_and(|it| it.support(dialect) != Support::Taken);
+        let Some(value) = unread.then(|| fields.remove(name)).flatten() else {
+            return Err(not_a_request(&error, odd.is_empty()));
+        };
+        odd.insert(name, value);
+        match Json::from_serialize(&fields).and_then(|it| it.parse_as::<ChatRequest>()) {
+            Ok(mut request) => {
+                request.extra.merge(odd);
+                return Ok(request);
+            }
+            Err(another) => error = another,
+        }
+    }
+}
+
+/// `whole`: whether the error is of the body itself, so that its position is right.
+fn not_a_request(error: &ParseError, whole: bool) -> Rejection {
+    let position = error.position().filter(|_| whole);
+    let place = position.map(|(line, column)| format!("at line {line}, column {column} of the body"));
     Rejection::one(Problem {
         path: error.path().to_owned(),
         message: error.message().to_owned(),
@@ -165,7 +195,7 @@ fn filter(request: &mut ChatRequest, target: &Target, report: &mut Report) -> Re
     }
     if dialect.is_vertex() || dialect == Dialect::GeminiDeveloper {
         for (key, _) in request.extra.iter() {
-            if crate::parameter(key).is_none() {
+            if parameter(key).is_none() {
                 report.add(key, Action::Forwarded, "not a known parameter");
             }
         }

@@ -22,6 +22,8 @@ const GEMINI_STOPS_MAX: usize = 5;
 const GEMINI_N_MAX: i64 = 8;
 /// The most tokens that Gemini 2 writes.
 const GEMINI_2_TOKENS_MAX: i64 = 65_536;
+/// From this minor version on Gemini 3 may ignore `temperature` and `top_p`, whatever they are.
+const GEMINI_3_UNSAMPLED_FROM: u32 = 6;
 /// The longest name of a function.
 const FUNCTION_NAME_MAX: usize = 128;
 
@@ -32,7 +34,9 @@ pub(crate) fn check(request: &ChatRequest, dialect: Dialect, problems: &mut Vec<
         check.publisher_model();
     }
     if dialect.is_vertex_gemini() {
-        check.gemini_ranges();
+        if check.generation_is_known() {
+            check.gemini_ranges();
+        }
         check.gemini_combinations();
         check.gemini_tools();
         check.gemini_parts();
@@ -86,15 +90,30 @@ impl Check<'_> {
         }
     }
 
+    /// Whether the ranges of the sources are this model's: Gemini to 2.x, and 3 by name. A newer or unknown name counts
+    /// as Gemini 3 in everything but what could refuse it.
+    fn generation_is_known(&self) -> bool {
+        self.dialect == Dialect::VertexGemini2 || self.gemini_3_minor().is_some()
+    }
+
+    /// The `1` of `gemini-3.1-pro-preview`.
+    fn gemini_3_minor(&self) -> Option<u32> {
+        let model = self.request.model.as_deref()?;
+        let version = model.strip_prefix("google/").unwrap_or(model).strip_prefix("gemini-3")?;
+        let version = version.split('-').next().unwrap_or_default();
+        if version.is_empty() { Some(0) } else { version.strip_prefix('.')?.parse().ok() }
+    }
+
     fn gemini_ranges(&mut self) {
         let request = self.request;
+        let samples = self.gemini_3_minor().is_none_or(|minor| minor < GEMINI_3_UNSAMPLED_FROM);
         let mut number = |path: &str, value: Option<f64>, min: f64, max: f64| {
             if value.is_some_and(|it| !(min..=max).contains(&it)) {
                 self.refuse(path, format!("not between {min} and {max}"), "", INFERENCE);
             }
         };
-        number("temperature", request.temperature, 0.0, 2.0);
-        number("top_p", request.top_p, 0.0, 1.0);
+        number("temperature", request.temperature.filter(|_| samples), 0.0, 2.0);
+        number("top_p", request.top_p.filter(|_| samples), 0.0, 1.0);
         number("frequency_penalty", request.frequency_penalty, -2.0, 2.0);
         number("presence_penalty", request.presence_penalty, -2.0, 2.0);
         if request.n.is_some_and(|n| !(1..=GEMINI_N_MAX).contains(&n)) {

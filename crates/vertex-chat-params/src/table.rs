@@ -57,7 +57,7 @@ const V: Support = Support::Varies;
 const N: Support = Support::Refused(400);
 const U: Support = Support::Refused(422);
 
-/// A field of the request itself that is an `Option`.
+/// A field of the request itself that is an `Option`. A value of no right type is among the unknown fields.
 macro_rules! field {
     ($path:literal, $field:ident, $type:literal, $range:literal, [$($support:ident)*], $source:expr) => {
         Parameter {
@@ -66,8 +66,11 @@ macro_rules! field {
             range: $range,
             support: [$($support),*],
             source: $source,
-            is_present: |request| request.$field.is_some(),
-            remove: |request| request.$field.take().map(|_| $path.to_owned()).into_iter().collect(),
+            is_present: |request| request.$field.is_some() || request.extra.get($path).is_some(),
+            remove: |request| {
+                let found = request.$field.take().is_some() | request.extra.remove($path).is_some();
+                found.then(|| $path.to_owned()).into_iter().collect()
+            },
         }
     };
 }

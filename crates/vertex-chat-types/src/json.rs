@@ -132,7 +132,8 @@ impl Value for Json {
 
 /// Fields that a type does not name, in the order in which they came.
 ///
-/// A key that came twice is kept twice; [`get`](Self::get) gives the last, as most JSON readers do.
+/// A key that came twice is kept twice; [`get`](Self::get) gives the last, as most JSON readers do. By itself it reads
+/// and writes any object.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Extra(Vec<(String, Json)>);
 
@@ -195,6 +196,32 @@ impl Extra {
 impl fmt::Debug for Extra {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl Serialize for Extra {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Extra {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Extra;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Extra, A::Error> {
+                let mut fields = Extra::default();
+                while let Some((key, value)) = map.next_entry()? {
+                    fields.push(key, value);
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(Object)
     }
 }
 
