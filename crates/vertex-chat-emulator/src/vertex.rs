@@ -308,10 +308,9 @@ impl Accepted {
             .enumerate()
             .map(|(index, answer)| {
                 let mut message = json!({"role": "assistant"});
-                let has_text = answer.calls.is_empty() && answer.picture.is_none();
-                if has_text {
+                if answer.calls.is_empty() && answer.picture.is_none() {
                     message["content"] = json!(answer.text());
-                } else {
+                } else if answer.picture.is_some() || self.backend == Backend::Container(Container::Vllm) {
                     message["content"] = Value::Null;
                 }
                 if let Some(picture) = answer.picture {

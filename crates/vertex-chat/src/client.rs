@@ -21,12 +21,14 @@ use crate::endpoint::Shape;
 use crate::response::{Meta, Response};
 use crate::stream::ChatStream;
 use crate::trust::Trust;
-use crate::{CallOptions, ClientBuilder, Error};
+use crate::{CallOptions, ClientBuilder, Error, ErrorKind};
 
 /// The largest whole answer that is read. Generated pictures come inline.
 pub const COMPLETION_BYTES_MAX: usize = 64 << 20;
 /// How much of an answer that is not a success is read.
 pub const ERROR_BODY_BYTES_MAX: usize = 64 << 10;
+/// How many endpoints are asked for at once.
+const ENDPOINTS_PER_PAGE: u32 = 100;
 /// How many pages of a project's endpoints are read.
 pub const ENDPOINT_PAGES_MAX: usize = 100;
 
@@ -133,7 +135,8 @@ impl Client {
                 Err(error) => Err(failed(error, &meta)),
             }
         };
-        call.instrument(span).await
+        let answer = call.instrument(span.clone()).await;
+        answer.inspect_err(|error| record_error(&span, error))
     }
 
     /// Asks for an answer in pieces. Returns when the server has begun to answer.
@@ -158,7 +161,8 @@ impl Client {
     ) -> Result<ChatStream, Error> {
         request.stream = Some(true);
         let span = self.span(&request);
-        let (body, meta) = self.open(request, options).instrument(span.clone()).await?;
+        let opened = self.open(request, options).instrument(span.clone()).await;
+        let (body, meta) = opened.inspect_err(|error| record_error(&span, error))?;
         Ok(ChatStream::new(body, meta, span, Arc::clone(&self.0.clock)))
     }
 
@@ -176,8 +180,9 @@ impl Client {
         let mut endpoints = Vec::new();
         let mut page_token = String::new();
         for _ in 0..ENDPOINT_PAGES_MAX {
-            let url = format!("{parent}/endpoints?pageSize=100&pageToken={page_token}");
-            let url = url.parse().map_err(|_| Error::unreadable("the server's page token is not one"))?;
+            let token: String = form_urlencoded::byte_serialize(page_token.as_bytes()).collect();
+            let url = format!("{parent}/endpoints?pageSize={ENDPOINTS_PER_PAGE}&pageToken={token}");
+            let url = url.parse().map_err(|_| Error::unreadable("the server's page token is too long"))?;
             let body = self.get(url).await?;
             let page = EndpointPage::read(&body);
             let page = page.map_err(|error| Error::unreadable_json("reading the endpoints", error))?;
@@ -214,7 +219,7 @@ impl Client {
             gen_ai.usage.input_tokens = tracing::field::Empty,
             gen_ai.usage.output_tokens = tracing::field::Empty,
             server.address = self.0.chat_url.host().unwrap_or_default(),
-            error.r#type = tracing::field::Empty,
+            "error.type" = tracing::field::Empty,
         );
         if let Some(model) = request.model.as_deref() {
             span.record("gen_ai.request.model", model);
@@ -298,10 +303,7 @@ impl Client {
                     tracing::debug!(attempts, error = %failure, wait_ms = wait.as_millis(), "trying again");
                     settings.clock.sleep(wait).await;
                 }
-                _ => {
-                    Span::current().record("error.type", tracing::field::debug(failure.kind()));
-                    return Err(failure);
-                }
+                _ => return Err(failure),
             }
         }
     }
@@ -408,6 +410,14 @@ pub(crate) fn record(span: &Span, completion: &ChatCompletion) {
         span.record("gen_ai.usage.input_tokens", usage.prompt_tokens.unwrap_or(0));
         span.record("gen_ai.usage.output_tokens", usage.completion_tokens.unwrap_or(0));
     }
+}
+
+/// Writes why there is no answer into its span: the status, or the stage.
+pub(crate) fn record_error(span: &Span, error: &Error) {
+    match error.status().filter(|_| error.kind() == ErrorKind::Api) {
+        Some(status) => span.record("error.type", status.as_u16()),
+        None => span.record("error.type", tracing::field::debug(error.kind())),
+    };
 }
 
 /// An endpoint of a project.

@@ -78,7 +78,7 @@ fn origin_of(host: &str) -> Result<String, String> {
 
 /// Reads a base URL: http or https, a host, no user, no query.
 pub(crate) fn parse_base_url(url: &str) -> Result<Uri, String> {
-    let uri: Uri = url.parse().map_err(|_| "the base URL is not a URL".to_owned())?;
+    let uri: Uri = url.parse().map_err(|_| "the base URL is not a URL such as https://host/v1".to_owned())?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err("the base URL begins neither with https:// nor with http://".to_owned());
     }
@@ -99,7 +99,7 @@ pub(crate) fn parse_base_url(url: &str) -> Result<Uri, String> {
 pub(crate) fn chat_url(base: &str) -> Result<Uri, String> {
     let base = base.trim_end_matches('/');
     parse_base_url(base)?;
-    format!("{base}/chat/completions").parse().map_err(|_| "the base URL is not a URL".to_owned())
+    format!("{base}/chat/completions").parse().map_err(|_| "the base URL is too long".to_owned())
 }
 
 /// What a base URL tells about the server behind it.

@@ -11,11 +11,11 @@ use futures_core::Stream;
 use http::header::CONTENT_TYPE;
 use tracing::Span;
 use vertex_chat_sse::{Decoder, Item, Unfinished};
-use vertex_chat_transport::{Body, Clock, Sleep};
-use vertex_chat_types::{Accumulator, ApiError, ChatCompletion, ChatCompletionChunk, StreamEvent};
+use vertex_chat_transport::{Body, Clock, Sent, Sleep, TransportError, TransportErrorKind};
+use vertex_chat_types::{Accumulator, ApiError, ChatCompletion, ChatCompletionChunk, Choice, StreamEvent};
 
 use crate::Error;
-use crate::client::{COMPLETION_BYTES_MAX, read_completion, record};
+use crate::client::{COMPLETION_BYTES_MAX, read_completion, record, record_error};
 use crate::response::{Meta, Response, as_chunk};
 
 /// How long the end of the body is waited for after `[DONE]`. It is mostly there already, and taking it lets the
@@ -90,6 +90,11 @@ impl Seen {
             let bit = 1_u128 << choice.index.unwrap_or(0).min(127);
             self.begun |= bit;
             if choice.finish_reason.is_value() {
+                if keep && self.ended & bit == 0 {
+                    let mut ended = Choice::default();
+                    ended.finish_reason = choice.finish_reason.clone();
+                    self.summary.choices.push(ended);
+                }
                 self.ended |= bit;
             }
         }
@@ -165,7 +170,7 @@ impl ChatStream {
                     };
                     self.body = Body::empty();
                     let error = self.failure(error);
-                    self.span.record("error.type", tracing::field::debug(error.kind()));
+                    record_error(&self.span, &error);
                     return Poll::Ready(Some(Err(error)));
                 }
                 Mode::Draining(alarm) => {
@@ -217,7 +222,8 @@ impl ChatStream {
                     }
                     Poll::Ready(Some(Ok(_))) => {
                         let message = format!("the answer is larger than {COMPLETION_BYTES_MAX} bytes");
-                        self.mode = Mode::Failing(Error::unreadable(message));
+                        let error = TransportError::new(TransportErrorKind::TooLarge, Sent::Yes, message);
+                        self.mode = Mode::Failing(Error::transport("reading the answer", error));
                     }
                     Poll::Ready(Some(Err(error))) => {
                         self.mode = Mode::Failing(Error::transport("reading the answer", error));
@@ -286,10 +292,7 @@ impl ChatStream {
                 self.seen.note(&chunk, !self.span.is_disabled());
                 return Some(chunk);
             }
-            Ok(StreamEvent::Done) => {
-                self.mode =
-                    if self.seen.chunks > 0 { Mode::Ended } else { Mode::Failing(Error::no_choices(None)) }
-            }
+            Ok(StreamEvent::Done) => self.end(true),
             Ok(StreamEvent::Error(api)) => {
                 self.mode = Mode::Failing(Error::api("the server failed in the middle", api))
             }
