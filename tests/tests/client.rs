@@ -1,5 +1,7 @@
 //! The facade: where a client goes by its settings and environment, what a call sends, and what it gives back.
 
+#![allow(clippy::unwrap_used, reason = "a test says no more than that it failed")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -195,7 +195,7 @@ fn add(sum: &mut Sum, choice: &Value) {
     match &choice["delta"]["content"] {
         Value::String(text) => sum.text.push_str(text),
         Value::Array(parts) => {
-            parts.iter().filter_map(|part| part["text"].as_str()).for_each(|it| sum.text.push_str(it))
+            parts.iter().filter_map(|part| part["text"].as_str()).for_each(|it| sum.text.push_str(it));
         }
         _ => {}
     }

@@ -1,5 +1,7 @@
 //! The emulator, judged by vectors and by the facts about the services that it stands for.
 
+#![allow(clippy::unwrap_used, reason = "a test says no more than that it failed")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -386,7 +388,10 @@ async fn calls_carry_signatures_and_gemini_3_wants_them_back() {
         vertex_chat_types::from_str(&text(response).await).unwrap()
     };
     let calls = first.tool_calls();
-    assert_eq!(calls.iter().map(|call| call.name()).collect::<Vec<_>>(), ["get_weather", "get_time"]);
+    assert_eq!(
+        calls.iter().map(vertex_chat::ToolCall::name).collect::<Vec<_>>(),
+        ["get_weather", "get_time"]
+    );
     assert!(
         calls[0].thought_signature().is_some() && calls[1].thought_signature().is_none(),
         "only the first of a step is signed"

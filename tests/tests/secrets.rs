@@ -1,5 +1,7 @@
 //! A secret put into key, token and prompt is in no error, no `Debug`, and no log line of any crate at TRACE.
 
+#![allow(clippy::unwrap_used, reason = "a test says no more than that it failed")]
+
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

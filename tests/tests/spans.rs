@@ -1,5 +1,7 @@
 //! What a call tells to whoever traces. One test, because a process has one subscriber that all of its threads obey.
 
+#![allow(clippy::unwrap_used, reason = "a test says no more than that it failed")]
+
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 

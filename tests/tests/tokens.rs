@@ -1,5 +1,7 @@
 //! The life of a token: from a key file to a chat call, through an hour, a revocation, and an endpoint that fails.
 
+#![allow(clippy::unwrap_used, reason = "a test says no more than that it failed")]
+
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! The network side of the hyper client: TLS, HTTP/2, proxies, clocks, limits, redirects, connections used again.
 
+#![allow(clippy::unwrap_used, reason = "a test says no more than that it failed")]
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,8 @@
 //! What `prepare` lets through, takes out and refuses.
 
+#![allow(clippy::needless_pass_by_value, reason = "`json!` makes values")]
+#![allow(clippy::unwrap_used, reason = "a test says no more than that it failed")]
+
 use serde_json::{Value, json};
 use vertex_chat_params::{
     Action, Dialect, PARAMETERS, Policy, Rejection, Report, Support, Target, parameter, prepare, prepare_json,

@@ -202,7 +202,7 @@ impl ApiError {
         match kind.rsplit('.').next().unwrap_or_default() {
             "ErrorInfo" => self.reason = text(detail, "reason").or(self.reason.take()),
             "RetryInfo" => {
-                self.retry_delay = detail.get("retryDelay").and_then(duration).or(self.retry_delay)
+                self.retry_delay = detail.get("retryDelay").and_then(duration).or(self.retry_delay);
             }
             "BadRequest" => self.field_violations.extend(list("fieldViolations").map(|it| FieldViolation {
                 field: text(it, "field").unwrap_or_default(),

@@ -5,10 +5,6 @@ use crate::{ApiError, ChatCompletionChunk, Json, ParseError};
 /// What one event of a streamed answer says.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every event is a chunk; a box would cost each of them an allocation"
-)]
 pub enum StreamEvent {
     /// A piece of the answer.
     Chunk(ChatCompletionChunk),

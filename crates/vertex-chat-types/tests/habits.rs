@@ -1,5 +1,7 @@
 //! What servers do, and what becomes of it.
 
+#![allow(clippy::unwrap_used, reason = "a test says no more than that it failed")]
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use vertex_chat_types::{
@@ -148,8 +150,8 @@ fn words_that_nobody_knows_come_back_as_they_were() {
         let text = format!(r#"{{"choices":[{{"finish_reason":{}}}]}}"#, Json::from(word).as_str());
         let answer: ChatCompletion = vertex_chat_types::from_str(&text).unwrap();
         let reason = answer.choices[0].finish_reason.get().unwrap();
-        assert!(matches!(reason, FinishReason::Other(_)) && reason == &word);
-        assert_eq!(serde_json::to_string(&answer).unwrap(), text.replace("{\"choices", "{\"choices"));
+        assert!(matches!(reason, FinishReason::Other(_)) && *reason == word);
+        assert_eq!(serde_json::to_string(&answer).unwrap(), text);
     }
     assert_eq!(Role::from("user"), Role::User);
 }

@@ -1,5 +1,7 @@
 //! What holds for every request, answer and stream, not only for those that somebody thought of.
 
+#![allow(clippy::unwrap_used, reason = "a test says no more than that it failed")]
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

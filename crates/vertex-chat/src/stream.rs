@@ -294,7 +294,7 @@ impl ChatStream {
             }
             Ok(StreamEvent::Done) => self.end(true),
             Ok(StreamEvent::Error(api)) => {
-                self.mode = Mode::Failing(Error::api("the server failed in the middle", api))
+                self.mode = Mode::Failing(Error::api("the server failed in the middle", api));
             }
             // Half an event: the end will say that the answer is not whole.
             _ => {}
