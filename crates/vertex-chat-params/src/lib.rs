@@ -14,7 +14,7 @@
 //! # Ok::<(), vertex_chat_params::Rejection>(())
 //! ```
 //!
-//! **What it is.** One [table](PARAMETERS), a [`Policy`] for what is not taken, and [`prepare`], the only maker of a
+//! **What it is.** One [table](PARAMETERS), a [`Policy`] for what is not taken, and [`prepare()`], the only maker of a
 //! [`PreparedRequest`]. It works on types and on bytes, and needs no HTTP stack.
 //!
 //! **What it is not.** A copy of the service. A request is refused here only where the service certainly refuses it too

@@ -7,7 +7,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body::{Body as _, Frame, SizeHint};
+#[cfg(feature = "client")]
+use http_body::Body as _;
+use http_body::{Frame, SizeHint};
 
 use crate::{Clock, Sent, Sleep, TransportError, TransportErrorKind};
 
