@@ -1,5 +1,10 @@
 //! What the end-to-end tests share: where their data is, what happens when it is not there, servers that misbehave.
 
+/// The README, whose programs are compiled and run as documentation of this crate.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
+
 pub mod behaviours;
 pub mod process;
 pub mod upstream;
