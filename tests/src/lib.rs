@@ -7,6 +7,7 @@ pub struct Readme;
 
 pub mod behaviours;
 pub mod process;
+pub mod schema;
 pub mod upstream;
 
 use std::io::Write;

@@ -452,3 +452,85 @@ async fn an_endpoint_of_ones_own_is_spoken_to_in_its_dialect() {
     let error = client.chat(ChatRequest::without_model([Message::user("hi")])).await.unwrap_err();
     assert_eq!(error.api_error().unwrap().message(), "Not Found");
 }
+
+#[tokio::test]
+async fn a_later_attempt_that_was_not_sent_does_not_take_an_earlier_one_back() {
+    // One connection that is cut after the request came, and nobody who listens any more.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}/v1", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        use tokio::io::AsyncReadExt;
+        let (mut socket, _) = listener.accept().await.unwrap();
+        drop(listener);
+        let _ = socket.read(&mut [0; 4096]).await;
+    });
+    let clock = SimulatedClock::new().with_instant_sleeps(Duration::from_secs(9));
+    let builder = Client::builder().environment(no_environment()).base_url(base).anonymous();
+    let client = builder.clock(Arc::new(clock)).build().unwrap();
+    let error = client.chat(request()).await.unwrap_err();
+    assert_eq!((error.attempts(), error.kind()), (3, ErrorKind::Connection));
+    assert_eq!(error.sent(), Sent::Maybe, "{error}");
+}
+
+#[tokio::test]
+async fn one_request_may_be_asked_both_ways() {
+    let upstream = Upstream::start(vec![completion("hi")]).await;
+    let client = client_at(&upstream).anonymous().build().unwrap();
+    let request =
+        request().with_stream_options(vertex_chat::types::StreamOptions::default().with_include_usage(true));
+    client.chat(request).await.unwrap();
+    let body: Value = serde_json::from_slice(&upstream.seen()[0].body).unwrap();
+    assert_eq!(body.get("stream_options"), None);
+}
+
+#[tokio::test]
+async fn how_the_connection_ends_does_not_matter_once_the_answer_has() {
+    let event = br#"data: {"choices":[{"index":0,"delta":{"content":"all of it"},"finish_reason":"stop"}]}"#;
+    let event = [&event[..], b"\n\n"].concat();
+    let steps = |reason: &[u8]| {
+        let event = String::from_utf8(event.clone())
+            .unwrap()
+            .replace("\"stop\"", std::str::from_utf8(reason).unwrap());
+        let head = chunked_head("200 OK", "text/event-stream");
+        vec![Step::Write([head, chunk(event.as_bytes())].concat()), Step::Reset]
+    };
+    let upstream = Upstream::start(vec![steps(b"\"stop\""), steps(b"null")]).await;
+    let client = client_at(&upstream).anonymous().build().unwrap();
+    let whole = client.chat_stream(request()).await.unwrap().collect().await.unwrap();
+    assert_eq!(whole.text(), "all of it");
+    let error = client.chat_stream(request()).await.unwrap().collect().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connection);
+}
+
+#[tokio::test]
+async fn a_token_that_the_server_sends_back_is_not_in_the_error() {
+    let body =
+        br#"{"error":{"message":"these headers are odd: authorization: Bearer k-canary-1","code":400}}"#;
+    let refusal = Step::Write(answer("400 Bad Request", "application/json", &[], body));
+    let upstream = Upstream::start(vec![vec![refusal]]).await;
+    let client = client_at(&upstream).api_key("k-canary-1").build().unwrap();
+    let error = client.chat(request()).await.unwrap_err();
+    assert_eq!(error.status(), Some(StatusCode::BAD_REQUEST));
+    let said = format!("{error} {error:?} {:?} {}", error.api_error(), error.api_error().unwrap().message());
+    assert!(!said.contains("canary") && said.contains("these headers are odd"), "{said}");
+}
+
+#[test]
+fn debug_shows_no_header_and_no_address() {
+    let (name, value) = (HeaderName::from_static("x-goog-api-key"), HeaderValue::from_static("canary-1"));
+    let builder =
+        Client::builder().header(name.clone(), value.clone()).base_url("http://user:canary-2@localhost/v1");
+    let options = CallOptions::new().with_header(name, value);
+    let shown = format!("{builder:?} {options:?}");
+    assert!(!shown.contains("canary") && shown.contains("x-goog-api-key"), "{shown}");
+}
+
+#[test]
+fn a_proxy_that_cannot_be_read_is_an_error_and_not_no_proxy() {
+    use vertex_chat::transport::{Connector, HttpConnector, Profile, Proxy};
+    for url in ["http://proxy:3128 ", "htp://proxy:3128", "http://pro xy:3128", "http://"] {
+        let proxy = Proxy::Url { url: url.to_owned(), no_proxy: String::new() };
+        let error = HttpConnector::new().with_proxy(proxy).connect(&Profile::Public).unwrap_err();
+        assert!(error.to_string().contains("the proxy is not a URL"), "{url}: {error}");
+    }
+}

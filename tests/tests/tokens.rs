@@ -514,3 +514,67 @@ async fn a_key_can_sign_its_own_token_and_then_nobody_is_asked() {
         "another universe has no token endpoint"
     );
 }
+
+#[tokio::test]
+async fn an_outage_that_goes_on_and_on_is_waited_out() {
+    let body = br#"{"error":"temporarily_unavailable"}"#;
+    let refusal = answer("503 Service Unavailable", "application/json", &[("retry-after", "5")], body);
+    let upstream = Upstream::start(vec![vec![Step::Write(refusal)]]).await;
+    let clock = SimulatedClock::new().with_instant_sleeps(Duration::from_secs(5));
+    let tokens = source_with_clock(&upstream.url(), clock.clone());
+    for _ in 0..40 {
+        let before = upstream.seen().len();
+        tokens.refresh().await.unwrap_err();
+        assert!(upstream.seen().len() > before, "after a minute the endpoint is asked again");
+        let asked = upstream.seen().len();
+        tokens.refresh().await.unwrap_err();
+        assert_eq!(upstream.seen().len(), asked, "and not before");
+        clock.advance(Duration::from_secs(61));
+    }
+}
+
+#[tokio::test]
+async fn tokens_that_come_dead_do_not_mean_a_request_for_each_caller() {
+    let body = br#"{"access_token":"dead","expires_in":0.000001}"#;
+    let upstream =
+        Upstream::start(vec![vec![Step::Write(answer("200 OK", "application/json", &[], body))]]).await;
+    let clock = SimulatedClock::new();
+    let tokens = Arc::new(source_with_clock(&upstream.url(), clock.clone()));
+    let callers: Vec<_> = (0..100)
+        .map(|_| {
+            let tokens = Arc::clone(&tokens);
+            tokio::spawn(async move { tokens.refresh().await.map(|token| token.authorization().clone()) })
+        })
+        .collect();
+    for caller in callers {
+        assert_eq!(caller.await.unwrap().unwrap(), HeaderValue::from_static("Bearer dead"));
+    }
+    assert_eq!(upstream.seen().len(), 1);
+}
+
+#[test]
+fn a_request_on_a_runtime_that_stands_still_is_given_up() {
+    let world = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let upstream = world.block_on(Upstream::start(vec![vec![Step::Stall], token_answer("second")]));
+    let clock = SimulatedClock::new();
+    let tokens = Arc::new(source_with_clock(&upstream.url(), clock.clone()));
+    let still = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    still.block_on(async {
+        // The request takes off here, and then nobody drives this runtime any more.
+        let mut refresh = tokens.refresh();
+        let _ = futures_poll(&mut refresh);
+        while upstream.seen().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    });
+    let other = Arc::clone(&tokens);
+    let waiting = world.spawn(async move { other.refresh().await });
+    world.block_on(async {
+        while clock.sleepers() < 2 {
+            tokio::task::yield_now().await;
+        }
+        clock.advance(Duration::from_secs(36));
+        let token = waiting.await.unwrap().unwrap();
+        assert_eq!(token.authorization(), HeaderValue::from_static("Bearer second"));
+    });
+}

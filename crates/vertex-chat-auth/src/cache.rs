@@ -1,7 +1,9 @@
 //! The cache in front of a token endpoint: fresh, stale, dead; one request at a time.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -11,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use vertex_chat_transport::Clock;
 
+use crate::oauth::{LIFE_MAX, TOKEN_TOTAL_TIMEOUT};
 use crate::{AccessToken, AuthError, AuthErrorKind, Secret, TokenSource};
 
 /// How long before its end a token is stale. The metadata server hands out the same token until 240 s before its end,
@@ -25,6 +28,8 @@ pub const FORCED_REFRESH_GAP: Duration = Duration::from_secs(30);
 /// How much earlier a token may turn stale, at random, so that many programs do not refresh in step.
 const JITTER_MAX: Duration = Duration::from_secs(15);
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+/// A request that has not ended by now is on a runtime that stands still: requests have a shorter timeout themselves.
+const FLIGHT_TIMEOUT: Duration = TOKEN_TOTAL_TIMEOUT.saturating_add(Duration::from_secs(5));
 
 /// A way to get a token, without a cache: what stands behind [`Cached`].
 #[async_trait]
@@ -165,21 +170,36 @@ impl Inner {
         done
     }
 
+    /// Waits for a request to end; `false` when it takes longer than any should.
+    async fn landed(&self, mut done: watch::Receiver<()>) -> bool {
+        let mut alarm = self.clock.sleep(FLIGHT_TIMEOUT);
+        // Ends with an error when the sender is dropped, which is the landing.
+        let mut landing = std::pin::pin!(done.changed());
+        std::future::poll_fn(|cx| {
+            if landing.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            alarm.as_mut().poll(cx).map(|()| false)
+        })
+        .await
+    }
+
     fn land(&self, result: Result<FetchedToken, AuthError>) {
         let headers = self.fetch.headers();
         let now = self.now();
         let result = result.and_then(|fetched| {
             let token = AccessToken::google(fetched.secret, headers)?;
-            let stale_margin = STALE_MARGIN.min(fetched.life / 2);
-            let jitter = JITTER_MAX.min(fetched.life / 20).mul_f64(fastrand::f64());
-            let end = fetched.asked_at + fetched.life;
+            let life = fetched.life.min(LIFE_MAX);
+            let stale_margin = STALE_MARGIN.min(life / 2);
+            let jitter = JITTER_MAX.min(life / 20).mul_f64(fastrand::f64());
+            let end = fetched.asked_at.saturating_add(life);
             // The same moments by the other clock.
             let wall = |at: Duration| match at.checked_sub(now.0) {
                 Some(ahead) => now.1 + ahead,
                 None => now.1 - (now.0 - at),
             };
             let stale_at = end.saturating_sub(stale_margin + jitter);
-            let dead_at = end.saturating_sub(DEAD_MARGIN.min(fetched.life / 10));
+            let dead_at = end.saturating_sub(DEAD_MARGIN.min(life / 10));
             let (stale_at, dead_at) = ((stale_at, wall(stale_at)), (dead_at, wall(dead_at)));
             Ok(Held { token, stale_at, dead_at, invalid: false })
         });
@@ -196,8 +216,8 @@ impl Inner {
             Err(error) => {
                 let backoff = BACKOFF_FIRST.saturating_mul(1 << state.failures.min(6)).min(BACKOFF_MAX);
                 let backoff = backoff.mul_f64(0.9 + 0.2 * fastrand::f64());
-                state.next_try =
-                    now.0 + error.retry_after().map_or(backoff, |wait| wait.clamp(backoff, BACKOFF_MAX));
+                let asked = error.retry_after().unwrap_or_default();
+                state.next_try = now.0 + asked.max(backoff).min(BACKOFF_MAX);
                 state.failures = state.failures.saturating_add(1);
                 tracing::debug!(%error, "no new access token");
                 state.last_error = Some(error);
@@ -227,21 +247,31 @@ impl TokenSource for Cached {
     }
 
     async fn refresh(&self) -> Result<AccessToken, AuthError> {
-        let mut tried = false;
+        // Whether a request was waited for, and whether it was this caller's own.
+        let (mut tried, mut took_off) = (false, false);
         loop {
-            let mut done = {
+            let done = {
                 let now = self.0.now();
                 let mut state = self.0.state();
                 match &state.held {
                     Some(held) if held.age(now) != Age::Dead => return Ok(held.token.clone()),
                     // A token that came dead is all that there is: better than nothing, and the service will judge.
-                    Some(held) if tried && !held.invalid && state.last_error.is_none() => {
+                    Some(held)
+                        if (tried || now.0 < state.next_try)
+                            && !held.invalid
+                            && state.last_error.is_none() =>
+                    {
                         return Ok(held.token.clone());
                     }
                     _ => {}
                 }
                 match &state.flight {
                     Some(flight) if !flight.is_over() => flight.done.clone(),
+                    _ if took_off => {
+                        let message = "the request for a token ended without an answer";
+                        let ended = || AuthError::new(AuthErrorKind::Unavailable, message);
+                        return Err(state.last_error.clone().unwrap_or_else(ended));
+                    }
                     _ if now.0 < state.next_try && (tried || state.last_error.is_some()) => {
                         let error = state.last_error.clone();
                         return Err(error.unwrap_or_else(|| {
@@ -249,7 +279,7 @@ impl TokenSource for Cached {
                         }));
                     }
                     _ => {
-                        tried = true;
+                        took_off = true;
                         let runtime = Handle::try_current().map_err(|_| {
                             AuthError::configuration("a token can be got on a tokio runtime only")
                         })?;
@@ -257,8 +287,14 @@ impl TokenSource for Cached {
                     }
                 }
             };
-            // Ends with an error when the sender is dropped, which is the landing.
-            let _ = done.changed().await;
+            tried = true;
+            if !self.0.landed(done.clone()).await {
+                // It is on a runtime that nobody drives; whoever waits here asks anew, here.
+                let mut state = self.0.state();
+                if let Some(flight) = state.flight.take_if(|flight| flight.done.same_channel(&done)) {
+                    flight.task.abort();
+                }
+            }
         }
     }
 

@@ -27,7 +27,7 @@ const WORDS_MAX: usize = 300;
 /// The life of a token whose endpoint does not say how long it lives.
 const UNSTATED_LIFE: Duration = Duration::from_secs(300);
 /// No token lives longer; a longer number is a mistake or an attack on the arithmetic.
-const LIFE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const LIFE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Asks a token endpoint, again where that may help.
 pub(crate) async fn request_token(

@@ -15,6 +15,8 @@ use crate::oauth::request_token;
 use crate::{AuthError, DEFAULT_UNIVERSE, Fetch, FetchedToken, GOOGLE_TOKEN_URI, Secret};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+/// What key files from before 2018 name; Google still serves it.
+const OLD_GOOGLE_TOKEN_URI: &str = "https://accounts.google.com/o/oauth2/token";
 /// The longest life that Google takes, in seconds.
 const ASSERTION_LIFE: u64 = 3600;
 /// How far an assertion is dated back, in seconds, for clocks that are a little fast.
@@ -137,6 +139,7 @@ impl ServiceAccountKey {
     fn audience(&self) -> &str {
         match host_of(&self.token_uri) {
             Some(host) if host == DEFAULT_UNIVERSE || host.ends_with(".googleapis.com") => GOOGLE_TOKEN_URI,
+            _ if self.token_uri == OLD_GOOGLE_TOKEN_URI => GOOGLE_TOKEN_URI,
             _ => &self.token_uri,
         }
     }
@@ -278,6 +281,9 @@ fn is_trusted_url(url: &str, universe: &str) -> bool {
     if host == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
         return matches!(uri.scheme_str(), Some("http" | "https"));
     }
+    if url == OLD_GOOGLE_TOKEN_URI {
+        return true;
+    }
     let of = |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
     uri.scheme_str() == Some("https") && (of(DEFAULT_UNIVERSE) || (universe.contains('.') && of(universe)))
 }
@@ -295,6 +301,7 @@ mod tests {
             "http://localhost/token",
             "http://[::1]:1/token",
             "https://sts.example.cloud/v1/token",
+            OLD_GOOGLE_TOKEN_URI,
         ] {
             assert!(is_trusted_url(url, "example.cloud"), "{url}");
         }

@@ -194,7 +194,7 @@ impl Watch {
                     context,
                 ));
             }
-            let idle_at = since + self.idle;
+            let idle_at = since.saturating_add(self.idle);
             if now >= idle_at {
                 let context = format!("nothing for {} s", self.idle.as_secs_f64());
                 return Poll::Ready(TransportError::new(TransportErrorKind::IdleTimeout, Sent::Yes, context));

@@ -155,12 +155,24 @@ impl HttpConnector {
         self
     }
 
-    fn matcher(&self, profile: &Profile) -> Option<Matcher> {
+    fn matcher(&self, profile: &Profile) -> Result<Option<Matcher>, TransportError> {
         match (&self.proxy, profile) {
-            (_, Profile::NoProxy) | (Proxy::Off, _) => None,
-            (Proxy::FromEnvironment, _) => Some(Matcher::from_env()),
+            (_, Profile::NoProxy) | (Proxy::Off, _) => Ok(None),
+            (Proxy::FromEnvironment, _) => {
+                // The matcher takes what it cannot read for no proxy, and requests would go out past it.
+                for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+                    let url = std::env::var(name).unwrap_or_default();
+                    if !url.is_empty() && !is_proxy_url(&url) {
+                        return Err(invalid(&format!("{name} is not a proxy's URL, http://host:port")));
+                    }
+                }
+                Ok(Some(Matcher::from_env()))
+            }
+            (Proxy::Url { url, .. }, _) if !is_proxy_url(url) => {
+                Err(invalid("the proxy is not a URL, http://host:port"))
+            }
             (Proxy::Url { url, no_proxy }, _) => {
-                Some(Matcher::builder().https(url.as_str()).no(no_proxy.as_str()).build())
+                Ok(Some(Matcher::builder().https(url.as_str()).no(no_proxy.as_str()).build()))
             }
         }
     }
@@ -184,7 +196,7 @@ impl Connector for HttpConnector {
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(TCP_KEEP_ALIVE));
         let dial = Dial {
-            tcp: Tcp { direct: tcp, proxies: self.matcher(profile).map(Arc::new) },
+            tcp: Tcp { direct: tcp, proxies: self.matcher(profile)?.map(Arc::new) },
             tls: Arc::new(Tls {
                 extra_roots: self.extra_roots.clone(),
                 certificate: match profile {
@@ -400,6 +412,12 @@ fn parse_certificate(
     Ok((chain, key.map_err(|_| invalid("the client certificate's key is not PEM"))?))
 }
 
+/// Whether the matcher can read it.
+fn is_proxy_url(url: &str) -> bool {
+    let anywhere = Uri::from_static("https://host.invalid/");
+    Matcher::builder().https(url).build().intercept(&anywhere).is_some()
+}
+
 fn invalid(context: &str) -> TransportError {
     TransportError::new(TransportErrorKind::Invalid, Sent::No, context)
 }
@@ -421,7 +439,8 @@ fn request_error(error: legacy::Error) -> TransportError {
             if error.is_parse() {
                 kind = (TransportErrorKind::Protocol, Sent::Yes, "");
             } else if error.is_user() {
-                kind = (TransportErrorKind::Invalid, Sent::No, "");
+                // The runtime that drove the connection has ended; the request may have gone out before.
+                kind = (TransportErrorKind::Interrupted, Sent::Maybe, "the connection's runtime has ended");
             } else if error.is_canceled() {
                 kind = (TransportErrorKind::Interrupted, Sent::No, "before the request was sent");
             }
@@ -483,7 +502,8 @@ mod tests {
 
     fn through(proxy: Proxy, profile: &Profile, to: &str) -> Option<String> {
         let connector = HttpConnector::new().with_proxy(proxy);
-        let tcp = Tcp { direct: TcpConnector::new(), proxies: connector.matcher(profile).map(Arc::new) };
+        let tcp =
+            Tcp { direct: TcpConnector::new(), proxies: connector.matcher(profile).unwrap().map(Arc::new) };
         tcp.proxy(&to.parse().unwrap()).map(|it| it.uri().to_string())
     }
 

@@ -163,7 +163,7 @@ impl Clock for SimulatedClock {
             self.advance(duration);
             return Box::pin(std::future::ready(()));
         }
-        let key = (times.monotonic + duration, times.next_id);
+        let key = (times.monotonic.saturating_add(duration), times.next_id);
         times.next_id += 1;
         if !duration.is_zero() {
             times.sleepers.insert(key, None);

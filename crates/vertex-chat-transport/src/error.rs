@@ -53,7 +53,7 @@ pub enum TransportErrorKind {
 }
 
 /// Whether the far side may have seen a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Sent {
     /// It has not.

@@ -82,7 +82,8 @@ impl RetryPolicy {
         if attempts >= self.attempts_max {
             return None;
         }
-        if let Some(wait) = server_says {
+        // "At once" is what a clock that is behind makes of a date; the usual wait is safer.
+        if let Some(wait) = server_says.filter(|wait| !wait.is_zero()) {
             return (wait <= self.retry_after_max).then_some(wait);
         }
         let doublings = attempts.saturating_sub(1).min(16);
@@ -139,15 +140,19 @@ impl RetryBudget {
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
-    let number = |text: &str| text.parse::<f64>().ok();
+    let number = |text: &str| text.parse::<f64>().ok().filter(|it| *it >= 0.0);
+    let seconds = |number: f64| Duration::try_from_secs_f64(number).unwrap_or(Duration::MAX);
     if let Some(milliseconds) = text("retry-after-ms").and_then(number) {
-        return Duration::try_from_secs_f64(milliseconds / 1000.0).ok();
+        return Some(seconds(milliseconds / 1000.0));
     }
     let value = text("retry-after")?;
-    match number(value) {
-        Some(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-        None => Some(httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default()),
+    if let Some(number) = number(value) {
+        return Some(seconds(number));
     }
+    let date = |text: &str| httpdate::parse_http_date(text).ok();
+    // By the server's own clock where it shows it: ours may be wrong.
+    let now = text("date").and_then(date).unwrap_or(now);
+    Some(date(value)?.duration_since(now).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -169,6 +174,35 @@ mod tests {
             let wait = policy.wait(1, None).unwrap();
             assert!(wait >= Duration::from_millis(500) && wait <= Duration::from_secs(1), "{wait:?}");
         }
+    }
+
+    #[test]
+    fn what_a_server_asks_is_read_in_every_form() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let read = |headers: &[(&'static str, &'static str)]| {
+            let pairs = headers.iter().map(|(name, value)| {
+                (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
+            });
+            retry_after(&pairs.collect(), now)
+        };
+        let seconds = |number| Some(Duration::from_secs(number));
+        assert_eq!(read(&[("retry-after", "30")]), seconds(30));
+        assert_eq!(read(&[("retry-after-ms", "1500")]), Some(Duration::from_millis(1500)));
+        assert_eq!(read(&[("retry-after-ms", "-1"), ("retry-after", "30")]), seconds(30));
+        assert_eq!(read(&[("retry-after-ms", "NaN"), ("retry-after", "30")]), seconds(30));
+        assert_eq!(read(&[("retry-after", "1e30")]), Some(Duration::MAX));
+        assert_eq!(read(&[("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT")]), seconds(10));
+        // The server's clock is an hour behind ours, and the wait is by its own.
+        let dates =
+            [("retry-after", "Sun, 06 Nov 1994 07:49:47 GMT"), ("date", "Sun, 06 Nov 1994 07:49:37 GMT")];
+        assert_eq!(read(&dates), seconds(10));
+        assert_eq!(read(&[("retry-after", "soon")]), None);
+    }
+
+    #[test]
+    fn at_once_means_the_usual_wait() {
+        let policy = RetryPolicy::default().with_jitter(false);
+        assert_eq!(policy.wait(1, Some(Duration::ZERO)), Some(Duration::from_secs(1)));
     }
 
     #[test]

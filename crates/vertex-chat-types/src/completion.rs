@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::wire::object;
 use crate::{
     AnnotationType, AudioReference, Content, ExtraContent, ExtraProperties, FinishReason, FunctionCall, Json,
-    Message, Nullable, ObjectType, Role, ServiceTier, ToolCall,
+    Message, ModerationInputType, ModerationKind, Nullable, ObjectType, Role, ServiceTier, ToolCall,
 };
 
 object! {
@@ -31,7 +31,7 @@ object! {
         /// The server's configuration.
         system_fingerprint "system_fingerprint": plain [opt String],
         /// Labels of a stored answer.
-        metadata "metadata": [opt BTreeMap<String, Json>],
+        metadata "metadata": [opt BTreeMap<String, String>],
         /// What moderation found.
         moderation "moderation": [opt Box<Moderation>],
     }
@@ -316,7 +316,7 @@ object! {
     /// What moderation found on one side, or why it could not look.
     pub struct ModerationOutcome("a moderation outcome") {
         /// `moderation_results` or `error`.
-        r#type "type": plain [opt String],
+        r#type "type": [opt ModerationKind],
         /// The moderation model.
         model "model": plain [opt String],
         /// Its findings.
@@ -332,7 +332,7 @@ object! {
     /// One finding of moderation.
     pub struct ModerationResult("a moderation result") {
         /// `moderation_result`.
-        r#type "type": plain [opt String],
+        r#type "type": [opt ModerationKind],
         /// The moderation model.
         model "model": plain [opt String],
         /// Whether anything was found.
@@ -342,6 +342,6 @@ object! {
         /// How sure, by category.
         category_scores "category_scores": [opt BTreeMap<String, f64>],
         /// In which kinds of input, by category.
-        category_applied_input_types "category_applied_input_types": [opt BTreeMap<String, Vec<String>>],
+        category_applied_input_types "category_applied_input_types": [opt BTreeMap<String, Vec<ModerationInputType>>],
     }
 }

@@ -70,7 +70,7 @@ pub use google::{
     SafetySetting, ThinkingConfig,
 };
 pub use json::{Extra, Json};
-pub use merge::{Accumulator, CHOICES_MAX, MERGED_BYTES_MAX, MergeError, TOOL_CALLS_MAX};
+pub use merge::{Accumulator, CHOICES_MAX, EXTRA_FIELDS_MAX, MERGED_BYTES_MAX, MergeError, TOOL_CALLS_MAX};
 pub use message::{AudioReference, CustomToolCall, FunctionCall, Message, ToolCall};
 pub use model::{Model, ModelList};
 pub use nullable::Nullable;
@@ -87,7 +87,8 @@ pub use tool::{
 };
 pub use words::{
     AnnotationType, AudioInputFormat, AudioOutputFormat, CustomFormatType, FinishReason, GrammarSyntax,
-    ImageDetail, LocationType, Modality, ModerationMode, ObjectType, PartType, PredictionType,
-    PromptCacheMode, PromptCacheRetention, PromptCacheTtl, ReasoningEffort, ResponseFormatType, Role,
-    SearchContextSize, ServiceTier, ToolChoiceType, ToolMode, ToolType, TrafficType, Verbosity,
+    ImageDetail, LocationType, Modality, ModerationInputType, ModerationKind, ModerationMode, ObjectType,
+    PartType, PredictionType, PromptCacheMode, PromptCacheRetention, PromptCacheTtl, ReasoningEffort,
+    ResponseFormatType, Role, SearchContextSize, ServiceTier, ToolChoiceType, ToolMode, ToolType,
+    TrafficType, Verbosity,
 };

@@ -3,16 +3,19 @@
 use std::fmt;
 
 use crate::{
-    ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, Content, ContentPart, CustomToolCall, Delta,
-    FunctionCall, Logprobs, Nullable, ObjectType, PartType, ResponseAudio, ResponseMessage, ToolCall,
-    ToolCallDelta,
+    Annotation, ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, Content, ContentPart,
+    CustomToolCall, Delta, Extra, ExtraContent, FunctionCall, Logprobs, Nullable, ObjectType, PartType,
+    ResponseAudio, ResponseMessage, TokenLogprob, ToolCall, ToolCallDelta, TopLogprob,
 };
 
 /// The most answers that one stream may hold; OpenAI's own limit for `n`.
 pub const CHOICES_MAX: usize = 128;
 /// The most calls that one answer may hold.
 pub const TOOL_CALLS_MAX: usize = 128;
-/// The most text, arguments, thoughts and sound that one stream may add up to, in bytes.
+/// The most unknown fields that one object of a merged answer may have.
+pub const EXTRA_FIELDS_MAX: usize = 1024;
+/// The most text, arguments, thoughts, sound, log probabilities and unknown fields that one stream may add up to, in
+/// bytes.
 pub const MERGED_BYTES_MAX: usize = 64 << 20;
 
 /// Puts the chunks of a stream together to the completion that the unary call would have given.
@@ -50,6 +53,8 @@ pub enum MergeError {
     TooManyChoices,
     /// More than [`TOOL_CALLS_MAX`] calls in one answer.
     TooManyToolCalls,
+    /// More than [`EXTRA_FIELDS_MAX`] unknown fields in one object.
+    TooManyFields,
     /// More than [`MERGED_BYTES_MAX`] bytes.
     TooLarge,
 }
@@ -60,6 +65,9 @@ impl fmt::Display for MergeError {
             Self::TooManyChoices => write!(f, "the stream has more than {CHOICES_MAX} choices"),
             Self::TooManyToolCalls => {
                 write!(f, "the stream has more than {TOOL_CALLS_MAX} tool calls in one choice")
+            }
+            Self::TooManyFields => {
+                write!(f, "the stream has more than {EXTRA_FIELDS_MAX} unknown fields in one object")
             }
             Self::TooLarge => write!(f, "the stream adds up to more than {MERGED_BYTES_MAX} bytes"),
         }
@@ -95,9 +103,7 @@ impl Accumulator {
         whole.usage = chunk.usage.map(|usage| *usage).or(whole.usage.take());
         whole.service_tier = chunk.service_tier.or(whole.service_tier.take());
         whole.moderation = chunk.moderation.or(whole.moderation.take());
-        if !chunk.extra.is_empty() {
-            whole.extra.merge(chunk.extra);
-        }
+        merge_extra(&mut whole.extra, chunk.extra, &mut self.bytes)?;
         for choice in chunk.choices {
             self.push_choice(choice)?;
         }
@@ -156,10 +162,8 @@ impl Accumulator {
         if piece.stop_reason.is_value() || choice.stop_reason.is_absent() {
             choice.stop_reason = piece.stop_reason;
         }
-        merge_logprobs(&mut choice.logprobs, piece.logprobs);
-        if !piece.extra.is_empty() {
-            choice.extra.merge(piece.extra);
-        }
+        merge_logprobs(&mut choice.logprobs, piece.logprobs, &mut self.bytes)?;
+        merge_extra(&mut choice.extra, piece.extra, &mut self.bytes)?;
         if let Some(delta) = piece.delta {
             let message = choice.message.get_or_insert_default();
             merge_delta(message, delta, &mut self.bytes)?;
@@ -191,18 +195,61 @@ fn merge_delta(message: &mut ResponseMessage, delta: Delta, bytes: &mut usize) -
         merge_function(whole, *call, bytes)?;
     }
     if let Some(extra_content) = delta.extra_content {
-        message.extra_content.get_or_insert_default().merge(*extra_content);
+        merge_extra_content(&mut message.extra_content, *extra_content, bytes)?;
     }
     if let Some(annotations) = delta.annotations {
+        grow(bytes, annotations.iter().map(annotation_len).sum())?;
         message.annotations.get_or_insert_default().extend(annotations);
     }
     if let Some(audio) = delta.audio {
         merge_audio(message.audio.get_or_insert_default(), *audio, bytes)?;
     }
-    if !delta.extra.is_empty() {
-        message.extra.merge(delta.extra);
+    merge_extra(&mut message.extra, delta.extra, bytes)
+}
+
+fn merge_extra(whole: &mut Extra, piece: Extra, bytes: &mut usize) -> Result<(), MergeError> {
+    if piece.is_empty() {
+        return Ok(());
     }
+    if whole.len() + piece.len() > EXTRA_FIELDS_MAX {
+        return Err(MergeError::TooManyFields);
+    }
+    grow(bytes, extra_len(&piece))?;
+    whole.merge(piece);
     Ok(())
+}
+
+fn merge_extra_content(
+    whole: &mut Option<ExtraContent>,
+    piece: ExtraContent,
+    bytes: &mut usize,
+) -> Result<(), MergeError> {
+    let whole = whole.get_or_insert_default();
+    let google = |it: &ExtraContent| it.google.as_ref().map_or(0, |google| google.extra.len());
+    if whole.extra.len() + piece.extra.len() > EXTRA_FIELDS_MAX
+        || google(whole) + google(&piece) > EXTRA_FIELDS_MAX
+    {
+        return Err(MergeError::TooManyFields);
+    }
+    let of_google = piece.google.as_ref().map_or(0, |google| {
+        google.thought_signature.as_ref().map_or(0, String::len) + extra_len(&google.extra)
+    });
+    grow(bytes, of_google + extra_len(&piece.extra))?;
+    whole.merge(piece);
+    Ok(())
+}
+
+fn extra_len(extra: &Extra) -> usize {
+    extra.iter().map(|(key, value)| key.len() + value.as_str().len()).sum()
+}
+
+fn annotation_len(annotation: &Annotation) -> usize {
+    let citation = annotation.url_citation.as_ref().map_or(0, |it| {
+        it.url.as_ref().map_or(0, String::len)
+            + it.title.as_ref().map_or(0, String::len)
+            + extra_len(&it.extra)
+    });
+    size_of::<Annotation>() + citation + extra_len(&annotation.extra)
 }
 
 fn grow(bytes: &mut usize, more: usize) -> Result<(), MergeError> {
@@ -277,10 +324,14 @@ fn merge_content(
 fn content_len(content: &Content) -> usize {
     match content {
         Content::Text(text) => text.len(),
-        // An estimate is enough for a limit: what a part holds beside text is small or counted as one field.
+        // An estimate is enough for a limit: what else a part holds is small in answers.
         Content::Parts(parts) => parts
             .iter()
-            .map(|part| size_of::<ContentPart>() + part.text.as_ref().map_or(0, String::len))
+            .map(|part| {
+                let text = part.text.as_ref().map_or(0, String::len);
+                let image = part.image_url.as_ref().map_or(0, |it| it.url().len());
+                size_of::<ContentPart>() + text + image + extra_len(&part.extra)
+            })
             .sum(),
     }
 }
@@ -328,17 +379,14 @@ fn merge_tool_call(
     }
     if let Some(custom) = piece.custom {
         let whole: &mut CustomToolCall = call.custom.get_or_insert_default();
-        merge_name(&mut whole.name, custom.name);
+        merge_name(&mut whole.name, custom.name, bytes)?;
         append(&mut whole.input, custom.input, bytes)?;
-        whole.extra.merge(custom.extra);
+        merge_extra(&mut whole.extra, custom.extra, bytes)?;
     }
     if let Some(extra_content) = piece.extra_content {
-        call.extra_content.get_or_insert_default().merge(*extra_content);
+        merge_extra_content(&mut call.extra_content, *extra_content, bytes)?;
     }
-    if !piece.extra.is_empty() {
-        call.extra.merge(piece.extra);
-    }
-    Ok(())
+    merge_extra(&mut call.extra, piece.extra, bytes)
 }
 
 /// Which call a piece belongs to; `None` for a new one.
@@ -370,23 +418,26 @@ fn merge_function(
     piece: FunctionCall,
     bytes: &mut usize,
 ) -> Result<(), MergeError> {
-    merge_name(&mut whole.name, piece.name);
+    merge_name(&mut whole.name, piece.name, bytes)?;
     append(&mut whole.arguments, piece.arguments, bytes)?;
-    if !piece.extra.is_empty() {
-        whole.extra.merge(piece.extra);
-    }
-    Ok(())
+    merge_extra(&mut whole.extra, piece.extra, bytes)
 }
 
 /// A name is repeated by some servers and cut in pieces by others.
-fn merge_name(whole: &mut Option<String>, piece: Option<String>) {
-    let Some(piece) = piece.filter(|it| !it.is_empty()) else { return };
+fn merge_name(
+    whole: &mut Option<String>,
+    piece: Option<String>,
+    bytes: &mut usize,
+) -> Result<(), MergeError> {
+    let Some(piece) = piece.filter(|it| !it.is_empty()) else { return Ok(()) };
+    grow(bytes, piece.len())?;
     match whole {
         Some(whole) if *whole == piece => {}
         Some(whole) if piece.starts_with(whole.as_str()) => *whole = piece,
         Some(whole) => whole.push_str(&piece),
         None => *whole = Some(piece),
     }
+    Ok(())
 }
 
 fn merge_audio(whole: &mut ResponseAudio, piece: ResponseAudio, bytes: &mut usize) -> Result<(), MergeError> {
@@ -395,23 +446,38 @@ fn merge_audio(whole: &mut ResponseAudio, piece: ResponseAudio, bytes: &mut usiz
     append(&mut whole.transcript, piece.transcript, bytes)?;
     whole.expires_at = piece.expires_at.or(whole.expires_at);
     if let Some(extra_content) = piece.extra_content {
-        whole.extra_content.get_or_insert_default().merge(extra_content);
+        merge_extra_content(&mut whole.extra_content, extra_content, bytes)?;
     }
-    whole.extra.merge(piece.extra);
-    Ok(())
+    merge_extra(&mut whole.extra, piece.extra, bytes)
 }
 
-fn merge_logprobs(whole: &mut Nullable<Box<Logprobs>>, piece: Nullable<Box<Logprobs>>) {
+fn merge_logprobs(
+    whole: &mut Nullable<Box<Logprobs>>,
+    piece: Nullable<Box<Logprobs>>,
+    bytes: &mut usize,
+) -> Result<(), MergeError> {
+    if let Nullable::Value(piece) = &piece {
+        let tokens = piece.content.get().into_iter().chain(piece.refusal.get()).flatten();
+        grow(bytes, tokens.map(token_len).sum())?;
+    }
     match (whole, piece) {
         (Nullable::Value(whole), Nullable::Value(piece)) => {
             extend(&mut whole.content, piece.content);
             extend(&mut whole.refusal, piece.refusal);
-            whole.extra.merge(piece.extra);
+            merge_extra(&mut whole.extra, piece.extra, bytes)?;
         }
         (whole, piece @ Nullable::Value(_)) => *whole = piece,
         (whole @ Nullable::Absent, Nullable::Null) => *whole = Nullable::Null,
         _ => {}
     }
+    Ok(())
+}
+
+fn token_len(token: &TokenLogprob) -> usize {
+    let text = |it: &Option<String>| it.as_ref().map_or(0, String::len);
+    let others = token.top_logprobs.iter().flatten();
+    let others = others.map(|it| size_of::<TopLogprob>() + text(&it.token) + extra_len(&it.extra));
+    size_of::<TokenLogprob>() + text(&token.token) + extra_len(&token.extra) + others.sum::<usize>()
 }
 
 fn extend<T>(whole: &mut Nullable<Vec<T>>, piece: Nullable<Vec<T>>) {

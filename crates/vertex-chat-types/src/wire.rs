@@ -299,8 +299,18 @@ impl Value for f64 {
             _ => Err(unexpected(EXPECTED, "a number beyond 64 bits")),
         }
     }
+    /// Whole numbers are written as integers: who wants a double reads `1`, and not everyone who wants an integer, such
+    /// as for `logit_bias`, reads `1.0`.
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(*self)
+        let whole = self.fract() == 0.0
+            && self.abs() < 9_007_199_254_740_992.0
+            && !(*self == 0.0 && self.is_sign_negative());
+        if whole {
+            #[expect(clippy::cast_possible_truncation, reason = "checked just above")]
+            serializer.serialize_i64(*self as i64)
+        } else {
+            serializer.serialize_f64(*self)
+        }
     }
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
@@ -849,7 +859,10 @@ macro_rules! words {
                 serializer.serialize_str(self.as_str())
             }
             fn show(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                std::fmt::Debug::fmt(self.as_str(), f)
+                match self {
+                    Self::Other(text) => f.debug_tuple("Other").field(text).finish(),
+                    listed => std::fmt::Debug::fmt(listed.as_str(), f),
+                }
             }
         }
 

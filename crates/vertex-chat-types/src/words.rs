@@ -244,6 +244,24 @@ words! {
         Block = "block",
     }
 
+    /// What moderation reports.
+    pub enum ModerationKind {
+        /// Findings.
+        Results = "moderation_results",
+        /// One finding.
+        Result = "moderation_result",
+        /// That it failed.
+        Error = "error",
+    }
+
+    /// A kind of input that moderation looks at.
+    pub enum ModerationInputType {
+        /// Text.
+        Text = "text",
+        /// Pictures.
+        Image = "image",
+    }
+
     /// The kind of a predicted output.
     pub enum PredictionType {
         /// Text.

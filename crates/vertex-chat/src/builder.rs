@@ -1,5 +1,6 @@
 //! A client, put together.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -40,14 +41,14 @@ const USER_AGENT: &str = concat!("vertex-chat/", env!("CARGO_PKG_VERSION"));
 /// | credentials for Vertex | `OPENAI_API_KEY` as an access token if the base URL was given (an OpenAI key, `sk-…`, is passed over), then the file `GOOGLE_APPLICATION_CREDENTIALS` |
 /// | credentials for other servers | `OPENAI_API_KEY`, then none |
 /// | billed project | `GOOGLE_CLOUD_QUOTA_PROJECT`, the credentials |
-/// | proxy | `HTTPS_PROXY`, `NO_PROXY` |
+/// | proxy | `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`; of the process always, read by the [connector](Self::connector) |
 ///
 /// # Where tokens go
 ///
 /// A Google token goes to Google's hosts (`*.googleapis.com`, dedicated endpoints, the credentials' universe), to this
 /// machine, and to hosts [allowed by name](Self::danger_allow_token_host); in the clear only to this machine. An OpenAI
 /// key never goes to Google. Anything else is an error of [`build`](Self::build).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClientBuilder {
     base_url: Option<String>,
     project: Option<String>,
@@ -80,6 +81,24 @@ enum Given {
     ApiKey(Secret),
     Found(Credentials),
     Source(Arc<dyn TokenSource>),
+}
+
+/// Without addresses, which may have a password in them until [`build`](ClientBuilder::build) refuses it.
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("project", &self.project)
+            .field("location", &self.location)
+            .field("endpoint", &self.endpoint)
+            .field("dialect", &self.dialect)
+            .field("policy", &self.policy)
+            .field("credentials", &self.credentials)
+            .field("quota_project", &self.quota_project)
+            .field("timeouts", &self.timeouts)
+            .field("retry", &self.retry)
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for ClientBuilder {
@@ -250,7 +269,9 @@ impl ClientBuilder {
 
     /// A header of every request. `authorization` is the client's own.
     #[must_use]
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub fn header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
+        // Keys are sent in headers of many names; `Debug` shows none.
+        value.set_sensitive(true);
         self.headers.insert(name, value);
         self
     }

@@ -1,5 +1,6 @@
 //! The client: one request from its preparation to its answer.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,6 +117,8 @@ impl Client {
         options: &CallOptions,
     ) -> Result<Response<ChatCompletion>, Error> {
         request.stream = None;
+        // Of a stream only, and OpenAI and vLLM refuse it elsewhere; one request may be asked both ways.
+        request.stream_options = None;
         let span = self.span(&request);
         let call = async {
             let (body, meta) = self.open(request, options).await?;
@@ -261,11 +264,18 @@ impl Client {
 
         let mut attempts = 0;
         let mut token_renewed = false;
+        // Over all attempts: a later one that was not sent does not take an earlier one back.
+        let mut sent_so_far = Sent::No;
         loop {
-            let token = self.token(deadline).await.map_err(|error| error.with_attempts(attempts))?;
+            let token = self.token(deadline).await;
+            let token = token.map_err(|error| error.with_attempts(attempts).sent_at_least(sent_so_far))?;
             if let Some(token) = &token {
                 settings.trust.check(token).map_err(Error::configuration)?;
-                request.headers_mut().extend(token.headers().clone());
+                for (name, value) in token.headers() {
+                    if !options.headers.contains_key(name) && !settings.headers.contains_key(name) {
+                        request.headers_mut().insert(name, value.clone());
+                    }
+                }
                 request.headers_mut().insert(AUTHORIZATION, token.authorization().clone());
             }
             attempts += 1;
@@ -280,7 +290,8 @@ impl Client {
                 Ok(response) => {
                     let (head, body) = response.into_parts();
                     let hint = retry_after(&head.headers, settings.clock.wall());
-                    let failure = status_error(head.status, head.headers, body).await;
+                    let failure = status_error(head.status, head.headers, body, token.as_ref()).await;
+                    sent_so_far = Sent::Yes;
                     if head.status == StatusCode::UNAUTHORIZED && !token_renewed && self.renew(token.as_ref())
                     {
                         tracing::debug!("the token was refused; trying once more with a new one");
@@ -292,15 +303,18 @@ impl Client {
                 }
                 Err(error) => {
                     let worth_it = is_worth_sending_again(&error, retry_after_sending);
+                    sent_so_far = sent_so_far.max(error.sent());
                     (Error::transport("sending the request", error), None, worth_it)
                 }
             };
-            let failure = failure.with_attempts(attempts);
+            let failure = failure.with_attempts(attempts).sent_at_least(sent_so_far);
             // A renewed token does not count as a retry of its own.
             let wait = retry.wait(attempts - u32::from(token_renewed), wait).filter(|_| worth_it);
             match wait {
                 Some(wait) if settings.clock.monotonic().saturating_add(wait) < deadline && budget.take() => {
-                    tracing::debug!(attempts, error = %failure, wait_ms = wait.as_millis(), "trying again");
+                    // Not the server's words: some quote the request.
+                    let (kind, status) = (failure.kind(), failure.status().map(|it| it.as_u16()));
+                    tracing::debug!(attempts, ?kind, status, wait_ms = wait.as_millis(), "trying again");
                     settings.clock.sleep(wait).await;
                 }
                 _ => return Err(failure),
@@ -353,7 +367,12 @@ fn is_worth_sending_again(error: &TransportError, after_sending: bool) -> bool {
 }
 
 /// Reads an answer that is not a success.
-async fn status_error(status: StatusCode, headers: HeaderMap, mut body: Body) -> Error {
+async fn status_error(
+    status: StatusCode,
+    headers: HeaderMap,
+    mut body: Body,
+    token: Option<&AccessToken>,
+) -> Error {
     if status.is_redirection() {
         let message = format!(
             "the server answered {status}: redirects are not followed, because a token is not for whom they name"
@@ -368,8 +387,23 @@ async fn status_error(status: StatusCode, headers: HeaderMap, mut body: Body) ->
             break;
         }
     }
-    let api = ApiError::from_body(Some(status.as_u16()), &read);
+    // Debugging servers and proxies send the request's headers back.
+    let token = token.and_then(|it| it.authorization().to_str().ok());
+    let body = match token.and_then(|it| it.strip_prefix("Bearer ")).filter(|it| !it.is_empty()) {
+        Some(token) => without(&read, token),
+        None => Cow::Borrowed(&read[..]),
+    };
+    let api = ApiError::from_body(Some(status.as_u16()), &body);
     Error::api("the server refused", api).with_head(status, headers)
+}
+
+/// A text with a secret taken out of it.
+fn without<'a>(text: &'a [u8], secret: &str) -> Cow<'a, [u8]> {
+    if !text.windows(secret.len()).any(|window| window == secret.as_bytes()) {
+        return Cow::Borrowed(text);
+    }
+    let cleaned = String::from_utf8_lossy(text).replace(secret, "[the access token]");
+    Cow::Owned(cleaned.into_bytes())
 }
 
 /// Reads a whole answer: a completion, or an error that came with a success.

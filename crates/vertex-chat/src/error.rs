@@ -27,7 +27,8 @@ use crate::response::request_id;
 /// # }
 /// ```
 ///
-/// Printed, it says the stage, the server's own code and words, and what to do. Never a prompt, an answer or a token.
+/// Printed, it says the stage, the server's own code and words, and what to do. It never adds a prompt, an answer or a
+/// token; a token that the server sent back is taken out of its words, and what it quotes of the request is not.
 pub struct Error(Box<Facts>);
 
 #[derive(Default)]
@@ -181,6 +182,12 @@ impl Error {
         let mut error = Self::new(ErrorKind::TooLarge, cause.to_string());
         error.0.source = Some(Box::new(cause));
         error.with_sent(Sent::Yes)
+    }
+
+    /// An earlier attempt was sent, or may have been.
+    pub(crate) fn sent_at_least(self, sent: Sent) -> Self {
+        let sent = sent.max(self.sent());
+        self.with_sent(sent)
     }
 
     fn with_sent(mut self, sent: Sent) -> Self {

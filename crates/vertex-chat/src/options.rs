@@ -67,7 +67,9 @@ impl CallOptions {
 
     /// Sends a header, in place of the client's own of that name. `authorization` is the client's alone.
     #[must_use]
-    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub fn with_header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
+        // Keys are sent in headers of many names; `Debug` shows none.
+        value.set_sensitive(true);
         self.headers.insert(name, value);
         self
     }

@@ -23,6 +23,8 @@ use crate::response::{Meta, Response, as_chunk};
 pub const DRAIN_TIMEOUT: Duration = Duration::from_millis(100);
 /// How much text outside of events is kept, to find an error in it.
 pub const STRAY_TEXT_BYTES_MAX: usize = 64 << 10;
+/// In how many places of that text an error is looked for.
+const STRAY_STARTS_MAX: usize = 16;
 
 /// A streamed answer.
 ///
@@ -202,6 +204,8 @@ impl ChatStream {
                     match self.body.poll_chunk(cx) {
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Some(Ok(bytes))) => self.input = bytes,
+                        // How the connection ends does not matter once every choice has.
+                        Poll::Ready(Some(Err(_))) if self.seen.is_finished() => self.end(false),
                         Poll::Ready(Some(Err(error))) => {
                             self.mode = Mode::Failing(Error::transport("reading the answer", error));
                         }
@@ -347,8 +351,13 @@ fn push_stray(stray: &mut String, line: &str) {
 
 /// An error among the text outside of events, once it is whole.
 fn stray_error(stray: &str) -> Option<Error> {
-    let ends = stray.trim_end().ends_with(['}', ']']);
-    let api = ends.then(|| ApiError::detect(stray.as_bytes())).flatten()?;
+    if !stray.trim_end().ends_with(['}', ']']) {
+        return None;
+    }
+    // It may come after lines that are none of it.
+    let lines = std::iter::once(0).chain(stray.match_indices('\n').map(|(at, _)| at + 1));
+    let starts = lines.filter(|&at| stray[at..].starts_with(['{', '[']));
+    let api = starts.take(STRAY_STARTS_MAX).find_map(|at| ApiError::detect(&stray.as_bytes()[at..]))?;
     Some(Error::api("the server failed in the middle", api))
 }
 
