@@ -46,6 +46,33 @@ impl Running {
         assert!(sent.expect("kill runs").success());
     }
 
+    /// Waits until it handles a signal, by its number.
+    ///
+    /// # Panics
+    /// Where there is no `/proc`.
+    pub fn wait_until_it_handles(&self, signal: u32) {
+        loop {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("/proc");
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a mask");
+            let caught = u64::from_str_radix(caught.trim(), 16).expect("hexadecimal");
+            if caught & (1 << (signal - 1)) != 0 {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits for its end while its stdin stays open: the exit code.
+    ///
+    /// # Panics
+    /// When it has no end that can be waited for.
+    pub fn code(mut self) -> Option<i32> {
+        let stdin = self.child.stdin.take();
+        let status = self.child.wait().expect("it ends");
+        drop(stdin);
+        status.code()
+    }
+
     /// Waits for its end: the exit code, and the rest of what it printed.
     ///
     /// # Panics

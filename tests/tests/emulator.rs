@@ -562,3 +562,61 @@ fn what_is_made_for_a_schema_satisfies_an_independent_validator() {
     assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
     assert_eq!(stdout(&output).trim(), "22 instances are valid");
 }
+
+#[tokio::test]
+async fn a_token_for_something_else_is_not_enough() {
+    let world = World::new().await;
+    let connector = Arc::new(Always(Arc::new(world.emulator.clone())));
+    let options = CredentialsOptions::new(connector, Arc::new(world.clock.clone()))
+        .with_scopes(["https://www.googleapis.com/auth/drive.readonly"]);
+    let key_file = world.emulator.service_account_json("http://127.0.0.1:1").unwrap();
+    let token = options.from_json(key_file.as_bytes(), "a test").unwrap().refresh().await.unwrap();
+    let other = World { token: token.secret().expose().to_owned(), ..world };
+    let (status, said) = other.gemini(json!({})).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert_eq!(said[0]["error"]["details"][0]["reason"], "ACCESS_TOKEN_SCOPE_INSUFFICIENT");
+}
+
+#[tokio::test]
+async fn deprecated_functions_are_chosen_as_tools_are() {
+    let world = World::new().await;
+    let functions = json!([{"name": "a_one"}, {"name": "b_two"}]);
+    let called = async |choice: Value| {
+        let messages = json!([{"role": "user", "content": "a_one and b_two"}]);
+        let (_, said) = world
+            .gemini(json!({"functions": functions, "function_call": choice, "messages": messages}))
+            .await;
+        said["choices"][0]["message"]["function_call"]["name"].as_str().map(str::to_owned)
+    };
+    assert_eq!(called(json!("none")).await, None);
+    assert_eq!(called(json!("auto")).await.as_deref(), Some("a_one"));
+    assert_eq!(called(json!({"name": "b_two"})).await.as_deref(), Some("b_two"));
+}
+
+#[tokio::test]
+async fn nothing_that_a_client_sends_stops_or_fills_the_emulator() {
+    let world = World::new().await;
+    let deep = format!("{}{}", "[".repeat(60_000), "]".repeat(60_000));
+    let wide = r#"{"type":"array","minItems":9999,"items":{"type":"array","minItems":9999}}"#;
+    for schema in [deep.as_str(), wide] {
+        let whole = format!(
+            r#"{{"model":"google/gemini-2.5-flash","messages":[{{"role":"user","content":"hi"}}],"tools":[{{"type":"function","function":{{"name":"f","parameters":{schema}}}}}]}}"#
+        );
+        let path = format!("{PARENT}/openapi/chat/completions");
+        let response =
+            world.emulator.send(request(Method::POST, &path, &whole, Some(&world.token))).await.unwrap();
+        assert!(text(response).await.len() < 1 << 20);
+    }
+    let control = async |path: &str, body: &str| {
+        world.emulator.send(request(Method::POST, path, body, None)).await.unwrap().status()
+    };
+    assert_eq!(control("/emulator/clock", r#"{"advance_seconds":18446744073709551615}"#).await, 400);
+    for _ in 0..300 {
+        assert_eq!(control("/emulator/clock", r#"{"advance_seconds":31536000}"#).await, 200);
+    }
+    assert_eq!(control("/emulator/tokens", r#"{"expires_in":18446744073709551615}"#).await, 200);
+    let fresh = World::new().await;
+    let (status, _) = fresh.gemini(json!({})).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(control("/token", "grant_type=x").await, 400, "it still answers");
+}

@@ -29,7 +29,7 @@ async fn a_real_model_answers_directly_whole_and_streamed() {
     let mut stream = client.chat_stream(request()).await.unwrap();
     let (mut streamed, mut chunks) = (String::new(), 0);
     while let Some(chunk) = stream.next().await {
-        streamed.push_str(chunk.unwrap().text());
+        streamed.push_str(&chunk.unwrap().text());
         chunks += 1;
     }
     assert!(chunks > 3, "{chunks} chunks");
@@ -73,7 +73,7 @@ async fn behind_the_emulator_its_answers_have_the_shape_of_vertex() {
     let (mut text, mut usages) = (String::new(), Vec::new());
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.unwrap();
-        text.push_str(chunk.text());
+        text.push_str(&chunk.text());
         let value = serde_json::to_value(&chunk).unwrap();
         for choice in value["choices"].as_array().unwrap() {
             assert_eq!(choice["delta"]["role"], "assistant", "{value}");

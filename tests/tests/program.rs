@@ -91,7 +91,8 @@ fn parameters_files_and_system_reach_the_model() {
     assert_eq!(text, "This is the\n");
     assert!(said.contains("token limit"), "{said}");
     assert_eq!(ask(&["--stop", " emulator", "--stop", "model"]).0, "This is the\n");
-    assert_eq!(ask(&["--json-answer", schema.to_str().unwrap()]).0, "{\"z\":1,\"a\":\"example\"}\n");
+    let with_schema = format!("--json-answer={}", schema.display());
+    assert_eq!(ask(&[&with_schema]).0, "{\"z\":1,\"a\":\"example\"}\n");
     let (_, said) = ask(&["-p", "user=somebody", "-p", "logit_bias={\"1\":2}", "-p", "vendor=[1]"]);
     assert!(said.contains("note: dropped `user`: ignored by Gemini 2 on Vertex"), "{said}");
     assert!(
@@ -270,4 +271,58 @@ fn a_conversation_remembers_and_ends() {
     let Some(mut terminal) = python("terminal.py") else { return };
     let output = run(terminal.arg(vertex_chat_tests::program()), "");
     assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+}
+
+#[test]
+fn parameters_keep_their_spelling_and_order() {
+    let folder = Folder::new("spelling");
+    let schema = r#"{"type":"object","properties":{"zebra":{"const":1.10},"apple":{"type":"boolean"}}}"#;
+    let file = folder.file("schema.json", schema);
+    let flag = format!("--json-answer={}", file.display());
+    let output =
+        run(&mut vertex_chat(&["chat", "--emulator", &flag, "-p", "top_p=0.5", "Name an animal"]), "");
+    assert_eq!(stdout(&output).trim(), r#"{"zebra":1.10,"apple":true}"#, "{}", stderr(&output));
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_a_failure() {
+    for flag in ["--no-stream", "--json"] {
+        let mut command = vertex_chat(&["chat", "--emulator", flag, "hi"]);
+        command.stdout(std::fs::File::create("/dev/full").expect("a full device"));
+        let output = command.output().expect("the program runs");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains("stdout: "), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_key_that_is_no_object_is_named() {
+    let folder = Folder::new("odd-keys");
+    for (name, text) in [("list.json", "[]"), ("text.json", "\"x\""), ("empty.json", "{}")] {
+        let file = folder.file(name, text);
+        let output = run(vertex_chat(&["chat", "--emulator", "--credentials"]).arg(&file).arg("hi"), "");
+        assert!(matches!(output.status.code(), Some(2 | 3)), "{name}: {:?}", output.status);
+        assert!(stderr(&output).contains(name), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn doctor_shows_no_password_and_what_the_client_would_use() {
+    let mut command = vertex_chat(&["doctor", "--offline"]);
+    command.env("OPENAI_BASE_URL", "https://user:canary-1@proxy.example/v1?key=canary-2");
+    command.env("OPENAI_API_KEY", "canary-3");
+    let output = run(&mut command, "");
+    let said = format!("{}{}", stdout(&output), stderr(&output));
+    assert!(!said.contains("canary"), "{said}");
+    assert!(said.contains("base URL     https://proxy.example/v1?… (OPENAI_BASE_URL)"), "{said}");
+    assert!(said.contains("credentials  OPENAI_API_KEY") && !said.contains("missing"), "{said}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_ends_the_reading_of_stdin() {
+    let running = Running::start(&mut vertex_chat(&["chat", "--emulator", "-"]));
+    running.wait_until_it_handles(2);
+    running.signal("INT");
+    assert_eq!(running.code(), Some(130));
 }

@@ -13,6 +13,8 @@ use vertex_chat::{
     ErrorKind, Json, Message, Policy, Report, ResponseFormat, Timeouts,
 };
 
+use vertex_chat::types::Extra;
+
 use crate::emulate::Embedded;
 use crate::interrupt::Interrupts;
 use crate::target::Target;
@@ -25,7 +27,8 @@ const INPUT_BYTES_MAX: u64 = 20 << 20;
 
 #[derive(Debug, Args)]
 pub(crate) struct ChatArguments {
-    /// What to ask; `-` or nothing reads it from stdin. Without it on a terminal: a conversation.
+    /// What to ask; `-` or nothing reads it from stdin, which is not read otherwise. Without it on a terminal: a
+    /// conversation.
     prompt: Option<String>,
     /// Instructions above the conversation.
     #[arg(long, short)]
@@ -33,7 +36,7 @@ pub(crate) struct ChatArguments {
     /// A picture, or on Vertex other media: a file, or an address (gs://…, https://…). May be given several times.
     #[arg(long, value_name = "FILE|URL")]
     image: Vec<String>,
-    /// The model, on Vertex `publisher/model`. Else google/gemini-2.5-flash; none for an endpoint of your own.
+    /// The model, on Vertex `publisher/model`. Else google/gemini-2.5-flash where Gemini is, and none elsewhere.
     #[arg(long, short)]
     model: Option<String>,
     #[command(flatten)]
@@ -58,16 +61,16 @@ pub(crate) struct ChatArguments {
 #[command(next_help_heading = "Parameters")]
 struct Parameters {
     /// Randomness, 0 to 2.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     temperature: Option<f64>,
     /// Probability mass to choose from, 0 to 1.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     top_p: Option<f64>,
     /// The most tokens of the answer. On Gemini thinking counts.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     max_tokens: Option<i64>,
     /// For answers that can be had again.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     seed: Option<i64>,
     /// Where to stop. May be given several times.
     #[arg(long)]
@@ -75,8 +78,8 @@ struct Parameters {
     /// How much the model should think: none, minimal, low, medium, high.
     #[arg(long)]
     reasoning_effort: Option<String>,
-    /// The answer is to be JSON, of the JSON Schema in this file if one is named.
-    #[arg(long, value_name = "SCHEMA.json", num_args = 0..=1, default_missing_value = "")]
+    /// The answer is to be JSON; with `--json-answer=FILE`, of the JSON Schema in that file.
+    #[arg(long, value_name = "SCHEMA.json", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     json_answer: Option<String>,
     /// Any other parameter; a value that is not JSON is a string. May be given several times.
     #[arg(long = "param", short = 'p', value_name = "NAME=VALUE")]
@@ -123,12 +126,16 @@ async fn converse(
     interrupts: &mut Interrupts,
 ) -> Result<(), Failure> {
     let prompt = match arguments.prompt.as_deref() {
-        Some("-") => Some(read_stdin()?),
-        Some(prompt) => Some(prompt.to_owned()),
+        Some(prompt) if prompt != "-" => Some(prompt.to_owned()),
         None if std::io::stdin().is_terminal() => None,
-        None => Some(read_stdin()?),
+        // On a thread of its own: Ctrl-C would else wait for the end of stdin.
+        _ => {
+            let reading = tokio::task::spawn_blocking(read_stdin);
+            let ended = |error| Failure::Local(format!("stdin: {error}"));
+            Some(interrupts.end(async { reading.await.map_err(ended)? }).await?)
+        }
     };
-    let mut request = base_request(arguments)?;
+    let mut request = base_request(arguments, client)?;
     let options = call_options(arguments)?;
     match prompt {
         Some(prompt) => {
@@ -169,9 +176,10 @@ async fn ask(
                 return Err(error.into());
             }
         };
-        if !arguments.json && !chunk.text().is_empty() {
-            out::write(chunk.text())?;
-            chunk.text().clone_into(&mut shown);
+        let text = chunk.text();
+        if !arguments.json && !text.is_empty() {
+            out::write(&text)?;
+            shown = text.into_owned();
         }
         whole.push(chunk).map_err(|error| Failure::Local(error.to_string()))?;
     }
@@ -188,6 +196,9 @@ fn finish(completion: ChatCompletion, arguments: &ChatArguments) -> Result<ChatC
     let text = completion.text();
     if !text.is_empty() && !text.ends_with('\n') {
         out::write("\n")?;
+    }
+    if completion.choices.len() > 1 {
+        out::note(format_args!("note: the first of {} answers; --json shows all", completion.choices.len()));
     }
     for call in completion.tool_calls() {
         out::line(format_args!("tool call: {}({})", call.name(), call.arguments()))?;
@@ -221,14 +232,17 @@ async fn conversation(
     interrupts: &mut Interrupts,
 ) -> Result<(), Failure> {
     out::note("A conversation; end it with Ctrl-D. Ctrl-C gives up an answer.");
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let mut lines = BufReader::new(tokio::io::stdin()).split(b'\n');
     let mut images = arguments.image.as_slice();
     loop {
         out::write("> ")?;
         let line =
-            async { lines.next_line().await.map_err(|error| Failure::Local(format!("stdin: {error}"))) };
-        let line = interrupts.end(line).await?;
-        let Some(line) = line else { return out::write("\n") };
+            async { lines.next_segment().await.map_err(|error| Failure::Local(format!("stdin: {error}"))) };
+        let Some(line) = interrupts.end(line).await? else { return out::write("\n") };
+        let Ok(line) = String::from_utf8(line) else {
+            out::note("that was not UTF-8; nothing was sent");
+            continue;
+        };
         if line.trim().is_empty() {
             continue;
         }
@@ -257,10 +271,11 @@ async fn conversation(
 }
 
 /// The request without the question.
-fn base_request(arguments: &ChatArguments) -> Result<ChatRequest, Failure> {
+fn base_request(arguments: &ChatArguments, client: &Client) -> Result<ChatRequest, Failure> {
     let messages: Vec<Message> = arguments.system.iter().map(|it| Message::system(it.as_str())).collect();
-    let has_own_model = arguments.target.endpoint.is_some();
-    let model = arguments.model.clone().or_else(|| (!has_own_model).then(|| DEFAULT_MODEL.to_owned()));
+    // Only there is it known which models there are.
+    let has_gemini = client.chat_url().path().ends_with("/endpoints/openapi/chat/completions");
+    let model = arguments.model.clone().or_else(|| has_gemini.then(|| DEFAULT_MODEL.to_owned()));
     let mut request = ChatRequest::without_model(messages);
     request.model = model;
     let parameters = &arguments.parameters;
@@ -277,7 +292,7 @@ fn base_request(arguments: &ChatArguments) -> Result<ChatRequest, Failure> {
         Some("") => Some(ResponseFormat::json_object()),
         Some(path) => Some(ResponseFormat::json_schema("answer", read_schema(path)?)),
     };
-    if parameters.other.is_empty() { Ok(request) } else { with_parameters(request, &parameters.other) }
+    if parameters.other.is_empty() { Ok(request) } else { with_parameters(&request, &parameters.other) }
 }
 
 fn read_schema(path: &str) -> Result<Json, Failure> {
@@ -287,16 +302,19 @@ fn read_schema(path: &str) -> Result<Json, Failure> {
 }
 
 /// Sets parameters by name, through JSON, so that every one of the protocol and of a server's own can be set.
-fn with_parameters(request: ChatRequest, parameters: &[String]) -> Result<ChatRequest, Failure> {
-    let mut value = serde_json::to_value(request).expect("because every field of a request is JSON");
+fn with_parameters(request: &ChatRequest, parameters: &[String]) -> Result<ChatRequest, Failure> {
+    let mut fields = Json::from_serialize(request)
+        .and_then(|json| json.parse_as::<Extra>())
+        .expect("because a request is a JSON object");
     for parameter in parameters {
         let Some((name, text)) = parameter.split_once('=') else {
             return Err(Failure::Usage(format!("`--param {parameter}` is not NAME=VALUE")));
         };
-        value[name] = serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::from(text));
+        // As it is spelled: models answer in the order of a schema's properties.
+        fields.insert(name, text.parse::<Json>().unwrap_or_else(|_| Json::from(text)));
     }
-    vertex_chat::types::from_str(&value.to_string())
-        .map_err(|error| Failure::Usage(format!("--param: {error}")))
+    let json = Json::from_serialize(&fields).expect("because fields are JSON");
+    json.parse_as().map_err(|error| Failure::Usage(format!("--param: {error}")))
 }
 
 fn call_options(arguments: &ChatArguments) -> Result<CallOptions, Failure> {
@@ -351,7 +369,7 @@ fn image_url(image: &str) -> Result<String, Failure> {
     Ok(format!("data:{mime};base64,{}", STANDARD.encode(read_file(path)?)))
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     let cannot = |error: std::io::Error| Failure::Usage(format!("{}: {error}", path.display()));
     let file = std::fs::File::open(path).map_err(cannot)?;
     read_all(file, &path.display().to_string())

@@ -25,19 +25,26 @@ pub(crate) async fn run(arguments: DoctorArguments) -> Result<(), Failure> {
         || target.endpoint.is_some()
         || target.host.is_some();
     let base_url = match &target.base_url {
-        Some(url) => Some(format!("{url} (--base-url)")),
+        Some(url) => Some((url.clone(), "--base-url")),
         None if by_names => None,
-        None => environment.get("OPENAI_BASE_URL").map(|url| format!("{url} (OPENAI_BASE_URL)")),
+        None => environment.get("OPENAI_BASE_URL").map(|url| (url, "OPENAI_BASE_URL")),
     };
-    let credentials = find(target.credentials.as_ref());
+    let is_vertex = base_url.as_ref().is_none_or(|(url, _)| url.contains("/projects/"));
+    // The client's own order: with a base URL the key goes first, and an OpenAI key never goes to Vertex.
+    let key = base_url.as_ref().and_then(|_| environment.get("OPENAI_API_KEY"));
+    let key = key.filter(|key| !(is_vertex && key.starts_with("sk-")));
+    let credentials = (is_vertex && key.is_none()).then(|| find(target.credentials.as_ref()));
     match &base_url {
-        Some(url) => {
-            out::line(format_args!("base URL     {url}"))?;
-            let key = environment.get("OPENAI_API_KEY").map_or("not set", |_| "set");
-            out::line(format_args!("API key      OPENAI_API_KEY is {key}"))?;
+        Some((url, origin)) => {
+            out::line(format_args!("base URL     {} ({origin})", without_secrets(url)))?;
+            match (&key, is_vertex) {
+                (Some(_), _) => out::line("credentials  OPENAI_API_KEY")?,
+                (None, false) => out::line("credentials  none; OPENAI_API_KEY is not set")?,
+                (None, true) => {}
+            }
         }
         None => {
-            let own = credentials.as_ref().ok().and_then(|it| it.project_id());
+            let own = credentials.as_ref().and_then(|it| it.as_ref().ok()).and_then(|it| it.project_id());
             out::line(format_args!("project      {}", project(target, &environment, own)))?;
             let location = match (&target.location, environment.get("GOOGLE_CLOUD_LOCATION")) {
                 (Some(location), _) => format!("{location} (--location)"),
@@ -56,13 +63,13 @@ pub(crate) async fn run(arguments: DoctorArguments) -> Result<(), Failure> {
         }
     }
     match &credentials {
-        Ok(found) => {
+        Some(Ok(found)) => {
             let account = found.account().map(|it| format!(" of {it}")).unwrap_or_default();
             out::line(format_args!("credentials  {}{account}", found.kind()))?;
             out::line(format_args!("  found in   {}", found.origin()))?;
         }
-        Err(Failure::Auth(error)) => out::line(format_args!("credentials  missing: {error}"))?,
-        Err(_) => {}
+        Some(Err(Failure::Auth(error))) => out::line(format_args!("credentials  missing: {error}"))?,
+        Some(Err(_)) | None => {}
     }
     if let Some((name, _)) = environment.first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]) {
         out::line(format_args!("proxy        set by {name}"))?;
@@ -72,7 +79,7 @@ pub(crate) async fn run(arguments: DoctorArguments) -> Result<(), Failure> {
         Ok(client) => out::line(format_args!("requests go  to {}", client.chat_url()))?,
         Err(error) => out::line(format_args!("requests go  nowhere: {error}"))?,
     }
-    if let (Ok(found), false) = (&credentials, arguments.offline) {
+    if let (Some(Ok(found)), false) = (&credentials, arguments.offline) {
         match found.refresh().await {
             Ok(_) => out::line("token        got one")?,
             Err(error) => {
@@ -82,6 +89,20 @@ pub(crate) async fn run(arguments: DoctorArguments) -> Result<(), Failure> {
         }
     }
     client.map(|_| ()).map_err(Failure::Client)
+}
+
+/// A URL without password and query: people paste this into reports.
+fn without_secrets(url: &str) -> String {
+    let (url, query) = url.split_once('?').map_or((url, ""), |(url, _)| (url, "?…"));
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_once('/').map_or((rest, None), |(a, path)| (a, Some(path)));
+            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+            let path = path.map(|path| format!("/{path}")).unwrap_or_default();
+            format!("{scheme}://{host}{path}{query}")
+        }
+        None => format!("{url}{query}"),
+    }
 }
 
 fn project(target: &Target, environment: &Environment, of_credentials: Option<&str>) -> String {

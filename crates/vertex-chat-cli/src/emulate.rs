@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use clap::Args;
 use vertex_chat::ClientBuilder;
+use vertex_chat::auth::CredentialsOptions;
 use vertex_chat::transport::{Connector, HttpConnector, Profile, SystemClock};
 use vertex_chat_emulator::{
     Emulator, Engine, LOCATION, LogEntry, PROJECT, RunningEmulator, TGI_ENDPOINT, VLLM_ENDPOINT,
 };
 
+use crate::chat::read_file;
 use crate::target::Target;
 use crate::{Failure, out};
 
@@ -66,10 +68,10 @@ pub(crate) async fn run(arguments: EmulateArguments) -> Result<(), Failure> {
     let key_file = KeyFile::write(&running.service_account_json(), arguments.key_file.as_deref())?;
     let base_url = running.base_url();
     out::line(&base_url)?;
-    out::line(format_args!("# key file: {}", key_file.path.display()))?;
-    out::line("# for vertex-chat and Google's libraries:")?;
-    out::line(format_args!("export GOOGLE_APPLICATION_CREDENTIALS={}", key_file.path.display()))?;
-    out::line("# for OpenAI's libraries, with a token from `vertex-chat token`:")?;
+    let path = std::path::absolute(&key_file.path).unwrap_or_else(|_| key_file.path.clone());
+    out::line(format_args!("# key file: {}", path.display()))?;
+    out::line("# for vertex-chat, and with OPENAI_API_KEY=\"$(vertex-chat token)\" for OpenAI's libraries:")?;
+    out::line(format_args!("export GOOGLE_APPLICATION_CREDENTIALS={}", quoted(&path.display().to_string())))?;
     out::line(format_args!("export OPENAI_BASE_URL={}", running.openai_base_url()))?;
     out::line(format_args!("# endpoints of one's own: {VLLM_ENDPOINT} (vLLM), {TGI_ENDPOINT} (TGI)"))?;
     running.wait().await;
@@ -78,6 +80,12 @@ pub(crate) async fn run(arguments: EmulateArguments) -> Result<(), Failure> {
 
 fn tell(entry: &LogEntry) {
     out::note(format_args!("emulator: {entry}"));
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    let plain = |it: char| it.is_ascii_alphanumeric() || "/._-:@+=".contains(it);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 async fn start(emulator: &Emulator, port: u16) -> Result<RunningEmulator, Failure> {
@@ -170,8 +178,13 @@ impl Embedded {
 /// A key file with the emulator's token endpoint in it.
 fn redirected(path: &Path, base_url: &str) -> Result<String, Failure> {
     let cannot = |what: &dyn std::fmt::Display| Failure::Usage(format!("{}: {what}", path.display()));
-    let json = std::fs::read(path).map_err(|error| cannot(&error))?;
-    let mut value: serde_json::Value = serde_json::from_slice(&json).map_err(|_| cannot(&"not JSON"))?;
-    value["token_uri"] = serde_json::Value::from(format!("{base_url}/token"));
-    Ok(value.to_string())
+    let json = read_file(path)?;
+    let fields: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_slice(&json);
+    let mut fields = fields.map_err(|_| cannot(&"not a JSON object"))?;
+    fields.insert("token_uri".to_owned(), serde_json::Value::from(format!("{base_url}/token")));
+    let json = serde_json::Value::from(fields).to_string();
+    // What is wrong with it is said of this file, not of its copy.
+    let options = CredentialsOptions::new(Arc::new(HttpConnector::new()), Arc::new(SystemClock));
+    options.from_json(json.as_bytes(), &path.display().to_string())?;
+    Ok(json)
 }

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use vertex_chat_types::{
-    ChatRequest, Content, ContentPart, Json, Message, Modality, Nullable, ResponseFormat, Role, Stop,
-    ToolChoice, ToolMode,
+    ChatRequest, Content, ContentPart, FunctionCallChoice, Json, Message, Modality, Nullable, ResponseFormat,
+    Role, Stop, ToolChoice, ToolMode,
 };
 
 use crate::schema::instance;
@@ -134,12 +134,16 @@ fn calls(request: &ChatRequest, seed: u64, signs: bool) -> Vec<Call> {
         _ => return Vec::new(),
     };
     let is_function = request.tools.as_ref().is_none_or(Vec::is_empty);
-    let choice = request.tool_choice.as_ref();
-    let named = choice.and_then(|choice| match choice {
-        ToolChoice::Named(named) => named.function.as_ref()?.name.as_deref(),
-        _ => None,
-    });
-    let mode = choice.and_then(ToolChoice::mode);
+    let (named, mode) = match (is_function, &request.tool_choice, &request.function_call) {
+        (false, Some(ToolChoice::Named(named)), _) => {
+            (named.function.as_ref().and_then(|it| it.name.as_deref()), None)
+        }
+        (false, Some(ToolChoice::Mode(mode)), _) | (true, _, Some(FunctionCallChoice::Mode(mode))) => {
+            (None, Some(mode))
+        }
+        (true, _, Some(FunctionCallChoice::Named(named))) => (named.name.as_deref(), None),
+        _ => (None, None),
+    };
     let answers_a_tool = answers_a_call(request);
     let must = named.is_some() || mode == Some(&ToolMode::Required);
     if mode == Some(&ToolMode::None) || (answers_a_tool && !must) {
@@ -156,6 +160,10 @@ fn calls(request: &ChatRequest, seed: u64, signs: bool) -> Vec<Call> {
     };
     if chosen.is_empty() {
         chosen.extend(tools.first());
+    }
+    if is_function {
+        // A message has room for one.
+        chosen.truncate(1);
     }
     let call = |(position, (name, parameters)): (usize, &(&str, Option<&Json>))| {
         let id = format!("function-call-{:016x}", mix(seed, position as u64, name));

@@ -73,6 +73,12 @@ use vertex::{Accepted, Pen, accept_container, accept_openapi};
 pub const PROJECT: &str = "emulator-project";
 /// A region for examples; every other works as well.
 pub const LOCATION: &str = "us-central1";
+/// The furthest that one request moves the clock, in seconds: a year.
+pub const ADVANCE_SECONDS_MAX: u64 = 365 * 24 * 3600;
+/// The furthest that the emulator's clock goes ahead.
+const AHEAD_MAX: Duration = Duration::from_secs(100 * ADVANCE_SECONDS_MAX);
+/// The longest life of a token, in seconds; a longer one is cut.
+pub const EXPIRES_IN_MAX: u64 = 365 * 24 * 3600;
 /// The id of the endpoint with a vLLM container.
 pub const VLLM_ENDPOINT: &str = "1234567890123456789";
 /// The id of the endpoint with a TGI container.
@@ -272,7 +278,7 @@ impl Emulator {
 
     /// Sets the life of new tokens, in seconds.
     pub fn set_expires_in(&self, seconds: u64) {
-        self.state().tokens.expires_in = seconds;
+        self.state().tokens.expires_in = seconds.min(EXPIRES_IN_MAX);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -331,6 +337,7 @@ impl Emulator {
         judged.response
     }
 
+    /// Checks the token, and that it is for Google Cloud.
     fn authorize(&self, request: &Request, entry: &mut LogEntry) -> Result<(), GoogleError> {
         let now = self.now();
         entry.token = Some(self.state().tokens.check(request, now)?);
@@ -443,11 +450,14 @@ impl Emulator {
             },
             ("POST", ["clock"]) => {
                 match body().map(|value| value.get("advance_seconds").and_then(Value::as_u64)) {
-                    Ok(Some(seconds)) => {
-                        self.state().ahead += Duration::from_secs(seconds);
+                    Ok(Some(seconds)) if seconds <= ADVANCE_SECONDS_MAX => {
+                        let mut state = self.state();
+                        state.ahead = state.ahead.saturating_add(Duration::from_secs(seconds)).min(AHEAD_MAX);
                         ok(json!({}))
                     }
-                    Ok(None) => wrong("`advance_seconds` is not a whole number from 0".to_owned()),
+                    Ok(_) => wrong(format!(
+                        "`advance_seconds` is not a whole number from 0 to {ADVANCE_SECONDS_MAX}"
+                    )),
                     Err(message) => wrong(message),
                 }
             }

@@ -4,6 +4,10 @@ use vertex_chat_types::Json;
 
 /// How deep a value may be. Of what would be deeper, and of a reference inside of itself, nothing is made.
 const DEPTH_MAX: usize = 32;
+/// How deep a schema is read. What is deeper counts as null.
+const SCHEMA_DEPTH_MAX: usize = 128;
+/// How many values are made for one schema.
+const VALUES_MAX: usize = 10_000;
 
 /// A schema, read so that the order of its keys is kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,20 +22,25 @@ enum Node {
 }
 
 impl Node {
-    fn read(text: &str) -> Option<Self> {
+    fn read(text: &str, depth: usize) -> Option<Self> {
+        if depth > SCHEMA_DEPTH_MAX {
+            return Some(Self::Null);
+        }
         let text = text.trim();
         Some(match text.as_bytes().first()? {
             b'{' => {
                 let mut entries = Vec::new();
                 let map: OrderedMap = serde_json::from_str(text).ok()?;
                 for (key, value) in map.0 {
-                    entries.push((key, Self::read(value.as_str())?));
+                    entries.push((key, Self::read(value.as_str(), depth + 1)?));
                 }
                 Self::Object(entries)
             }
             b'[' => {
                 let list: Vec<Json> = serde_json::from_str(text).ok()?;
-                Self::List(list.iter().map(|item| Self::read(item.as_str())).collect::<Option<_>>()?)
+                Self::List(
+                    list.iter().map(|item| Self::read(item.as_str(), depth + 1)).collect::<Option<_>>()?,
+                )
             }
             b'"' => Self::Text(serde_json::from_str(text).ok()?),
             b't' => Self::Bool(true),
@@ -133,9 +142,9 @@ impl<'de> serde::Deserialize<'de> for OrderedMap {
 /// a solver could satisfy (`pattern`, `not`, `if`) are passed over.
 pub(crate) fn instance(schema: &Json, word: &str) -> String {
     let mut out = String::new();
-    match Node::read(schema.as_str()) {
+    match Node::read(schema.as_str(), 0) {
         Some(root) => {
-            let mut maker = Maker { root: &root, word, inside: Vec::new() };
+            let mut maker = Maker { root: &root, word, inside: Vec::new(), made: 0 };
             maker.make(&root, 0).unwrap_or(Node::Null).write(&mut out);
         }
         None => out.push_str("{}"),
@@ -148,14 +157,17 @@ struct Maker<'a> {
     word: &'a str,
     /// The references that are being followed.
     inside: Vec<String>,
+    /// How many values there are already.
+    made: usize,
 }
 
 impl Maker<'_> {
     /// A value of this schema; `None` when it would be too deep.
     fn make(&mut self, schema: &Node, depth: usize) -> Option<Node> {
-        if depth > DEPTH_MAX {
+        if depth > DEPTH_MAX || self.made >= VALUES_MAX {
             return None;
         }
+        self.made += 1;
         if let Some(reference) = schema.get("$ref").and_then(Node::text) {
             if self.inside.iter().any(|it| it == reference) {
                 return None;

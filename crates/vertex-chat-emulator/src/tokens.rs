@@ -11,6 +11,8 @@ use crate::key::{Account, Unverified};
 use crate::reply::{GoogleError, json_reply};
 
 const GOOGLE_TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
+/// The scope that Vertex asks for.
+const CLOUD_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// The longest life of an assertion, in seconds.
 const ASSERTION_LIFE_MAX: i64 = 3600;
@@ -35,6 +37,8 @@ struct Issued {
     number: u64,
     ends: SystemTime,
     revoked: bool,
+    /// Whether it is good for Google Cloud, by its scopes.
+    for_cloud: bool,
 }
 
 impl Default for Tokens {
@@ -93,7 +97,7 @@ impl Tokens {
             (Some(iat), Some(exp)) => {
                 iat <= now_seconds + CLOCK_SKEW_MAX
                     && exp > now_seconds
-                    && (0..=ASSERTION_LIFE_MAX).contains(&(exp - iat))
+                    && exp.checked_sub(iat).is_some_and(|life| (0..=ASSERTION_LIFE_MAX).contains(&life))
             }
             _ => false,
         };
@@ -117,12 +121,12 @@ impl Tokens {
         if text("scope").trim().is_empty() {
             return refuse("invalid_scope", "Empty or missing scope not allowed.");
         }
-        let (token, name) = self.issue(now);
+        let (token, name) = self.issue(now, text("scope"));
         let answer = json!({"access_token": token, "expires_in": self.expires_in, "token_type": "Bearer"});
         Judged { response: json_reply(StatusCode::OK, &answer), issuer, token: Some(name) }
     }
 
-    fn issue(&mut self, now: SystemTime) -> (String, String) {
+    fn issue(&mut self, now: SystemTime, scopes: &str) -> (String, String) {
         self.issued += 1;
         let name = format!("token-{}", self.issued);
         let mut random = [0_u8; 24];
@@ -135,7 +139,8 @@ impl Tokens {
                 self.live.iter().min_by_key(|(_, issued)| issued.number).map(|(token, _)| token.clone());
             oldest.and_then(|token| self.live.remove(&token));
         }
-        let issued = Issued { name: name.clone(), number: self.issued, ends, revoked: false };
+        let for_cloud = scopes.split_whitespace().any(|scope| scope == CLOUD_SCOPE);
+        let issued = Issued { name: name.clone(), number: self.issued, ends, revoked: false, for_cloud };
         self.live.insert(token.clone(), issued);
         (token, name)
     }
@@ -168,6 +173,11 @@ impl Tokens {
         };
         if issued.revoked || now >= issued.ends {
             return Err(invalid("ACCESS_TOKEN_EXPIRED"));
+        }
+        if !issued.for_cloud {
+            let message = "Request had insufficient authentication scopes.";
+            let error = GoogleError::new(403, "PERMISSION_DENIED", message);
+            return Err(error.with_reason("ACCESS_TOKEN_SCOPE_INSUFFICIENT"));
         }
         Ok(issued.name.clone())
     }

@@ -28,6 +28,6 @@ mod rules;
 mod table;
 
 pub use dialect::{Dialect, ParseDialectError, Policy};
-pub use prepare::{PreparedRequest, Target, prepare, prepare_json};
+pub use prepare::{PreparedRequest, Target, prepare, prepare_in_place, prepare_json};
 pub use report::{Action, Note, Problem, Rejection, Report};
 pub use table::{PARAMETERS, Parameter, Support, parameter};

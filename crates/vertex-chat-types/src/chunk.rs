@@ -2,6 +2,8 @@
 //!
 //! What few chunks have is boxed, so that the many are small: a chunk is moved several times on its way to whoever asked.
 
+use std::borrow::Cow;
+
 use crate::wire::object;
 use crate::{
     Annotation, Content, CustomToolCall, ExtraContent, FinishReason, FunctionCall, Json, Logprobs,
@@ -27,7 +29,7 @@ object! {
         /// The server's configuration.
         system_fingerprint "system_fingerprint": plain [opt String],
         /// Tokens used: in the last chunk, in one of its own after it, or in every chunk so far.
-        usage "usage": [opt Box<Usage>],
+        usage "usage": [soft Box<Usage>],
         /// The tier that serves the request.
         service_tier "service_tier": [opt ServiceTier],
         /// Padding against traffic analysis.
@@ -40,15 +42,12 @@ object! {
 impl ChatCompletionChunk {
     /// The text that this chunk adds to the first choice; empty when it adds none.
     #[must_use]
-    pub fn text(&self) -> &str {
+    pub fn text(&self) -> Cow<'_, str> {
         let first = self.choices.iter().find(|choice| choice.index.unwrap_or(0) == 0);
         match first.and_then(|choice| choice.delta.as_ref()?.content.get()) {
-            Some(Content::Text(text)) => text,
-            // Mistral streams thoughts as parts; a text part stands alone in its chunk.
-            Some(Content::Parts(parts)) => {
-                parts.iter().find_map(|part| part.text.as_deref()).unwrap_or_default()
-            }
-            None => "",
+            Some(Content::Text(text)) => Cow::Borrowed(text),
+            Some(parts) => Cow::Owned(parts.text()),
+            None => Cow::Borrowed(""),
         }
     }
 }

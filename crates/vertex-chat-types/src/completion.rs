@@ -25,13 +25,13 @@ object! {
         /// The answers.
         choices "choices": [list Choice],
         /// Tokens used.
-        usage "usage": [opt Usage],
+        usage "usage": [soft Usage],
         /// The tier that served the request.
         service_tier "service_tier": [opt ServiceTier],
         /// The server's configuration.
         system_fingerprint "system_fingerprint": plain [opt String],
         /// Labels of a stored answer.
-        metadata "metadata": [opt BTreeMap<String, String>],
+        metadata "metadata": [soft BTreeMap<String, String>],
         /// What moderation found.
         moderation "moderation": [opt Box<Moderation>],
     }
@@ -150,17 +150,29 @@ impl ResponseMessage {
             refusal: self.refusal.get().cloned(),
             tool_calls,
             function_call: self.function_call.clone(),
-            audio: self
-                .audio
-                .as_ref()
-                .and_then(|audio| audio.id.clone())
-                .map(|id| AudioReference { id: Some(id), ..AudioReference::default() }),
+            audio: self.audio.as_ref().and_then(ResponseAudio::to_reference),
             reasoning_content: self.reasoning_content.clone(),
             reasoning: self.reasoning.clone(),
             extra_content: self.extra_content.clone(),
             extra: self.extra.clone(),
             ..Message::default()
         }
+    }
+}
+
+impl ResponseAudio {
+    /// What of it a request carries: its id, and a thought signature. `None` when it has neither.
+    fn to_reference(&self) -> Option<AudioReference> {
+        let signed = self
+            .extra_content
+            .as_ref()
+            .filter(|it| it.google.as_ref().is_some_and(|google| google.thought_signature.is_some()));
+        let reference = AudioReference {
+            id: self.id.clone(),
+            extra_content: signed.cloned(),
+            ..AudioReference::default()
+        };
+        (reference.id.is_some() || reference.extra_content.is_some()).then_some(reference)
     }
 }
 

@@ -213,6 +213,17 @@ pub enum InputAudio {
     Object(InputAudioObject),
 }
 
+impl InputAudio {
+    /// The sound, or its address; empty when there is none.
+    #[must_use]
+    pub fn data(&self) -> &str {
+        match self {
+            Self::Bare(data) => data,
+            Self::Object(object) => object.data.as_deref().unwrap_or_default(),
+        }
+    }
+}
+
 object! {
     /// OpenAI's form of recorded sound.
     pub struct InputAudioObject("an object with `data` and `format`") {

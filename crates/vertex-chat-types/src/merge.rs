@@ -179,6 +179,7 @@ fn keep_first(kept: &mut Option<String>, new: Option<String>) {
 }
 
 fn merge_delta(message: &mut ResponseMessage, delta: Delta, bytes: &mut usize) -> Result<(), MergeError> {
+    let thought = merged_thought(message, &delta);
     message.role = message.role.take().or(delta.role);
     merge_content(&mut message.content, delta.content, bytes)?;
     append_nullable(&mut message.refusal, delta.refusal, bytes)?;
@@ -186,8 +187,10 @@ fn merge_delta(message: &mut ResponseMessage, delta: Delta, bytes: &mut usize) -
     append(&mut message.reasoning, delta.reasoning, bytes)?;
     if let Some(calls) = delta.tool_calls {
         let whole = message.tool_calls.get_or_insert_default();
+        // Where the pieces of this delta went: two named calls of one delta are never the same call.
+        let mut taken = Vec::new();
         for call in calls {
-            merge_tool_call(whole, call, bytes)?;
+            taken.push(merge_tool_call(whole, call, &taken, bytes)?);
         }
     }
     if let Some(call) = delta.function_call {
@@ -196,6 +199,9 @@ fn merge_delta(message: &mut ResponseMessage, delta: Delta, bytes: &mut usize) -
     }
     if let Some(extra_content) = delta.extra_content {
         merge_extra_content(&mut message.extra_content, *extra_content, bytes)?;
+    }
+    if let Some(google) = message.extra_content.as_mut().and_then(|it| it.google.as_mut()) {
+        google.thought = thought;
     }
     if let Some(annotations) = delta.annotations {
         grow(bytes, annotations.iter().map(annotation_len).sum())?;
@@ -207,16 +213,34 @@ fn merge_delta(message: &mut ResponseMessage, delta: Delta, bytes: &mut usize) -
     merge_extra(&mut message.extra, delta.extra, bytes)
 }
 
+/// Whether the message is a thought once this delta is part of it: only when all of its content is.
+fn merged_thought(message: &ResponseMessage, delta: &Delta) -> Option<bool> {
+    let of = |it: Option<&ExtraContent>| it.and_then(|it| it.google.as_ref()).and_then(|it| it.thought);
+    let (before, now) = (of(message.extra_content.as_ref()), of(delta.extra_content.as_deref()));
+    let has_text = |content: &Nullable<Content>| content.get().is_some_and(|it| !it.is_empty());
+    match (has_text(&message.content), has_text(&delta.content)) {
+        (true, true) if (before == Some(true)) != (now == Some(true)) => None,
+        (true, _) => before,
+        (false, true) => now,
+        (false, false) => now.or(before),
+    }
+}
+
 fn merge_extra(whole: &mut Extra, piece: Extra, bytes: &mut usize) -> Result<(), MergeError> {
     if piece.is_empty() {
         return Ok(());
     }
-    if whole.len() + piece.len() > EXTRA_FIELDS_MAX {
+    if piece.len() > EXTRA_FIELDS_MAX {
         return Err(MergeError::TooManyFields);
     }
-    grow(bytes, extra_len(&piece))?;
+    // What is replaced is no longer held: some servers repeat a large field in every chunk.
+    let before = extra_len(whole);
     whole.merge(piece);
-    Ok(())
+    if whole.len() > EXTRA_FIELDS_MAX {
+        return Err(MergeError::TooManyFields);
+    }
+    *bytes = bytes.saturating_sub(before);
+    grow(bytes, extra_len(whole))
 }
 
 fn merge_extra_content(
@@ -225,18 +249,25 @@ fn merge_extra_content(
     bytes: &mut usize,
 ) -> Result<(), MergeError> {
     let whole = whole.get_or_insert_default();
-    let google = |it: &ExtraContent| it.google.as_ref().map_or(0, |google| google.extra.len());
-    if whole.extra.len() + piece.extra.len() > EXTRA_FIELDS_MAX
-        || google(whole) + google(&piece) > EXTRA_FIELDS_MAX
-    {
+    let most =
+        |it: &ExtraContent| it.extra.len().max(it.google.as_ref().map_or(0, |google| google.extra.len()));
+    if most(&piece) > EXTRA_FIELDS_MAX {
         return Err(MergeError::TooManyFields);
     }
-    let of_google = piece.google.as_ref().map_or(0, |google| {
+    let before = extra_content_len(whole);
+    whole.merge(piece);
+    if most(whole) > EXTRA_FIELDS_MAX {
+        return Err(MergeError::TooManyFields);
+    }
+    *bytes = bytes.saturating_sub(before);
+    grow(bytes, extra_content_len(whole))
+}
+
+fn extra_content_len(extra_content: &ExtraContent) -> usize {
+    let google = extra_content.google.as_ref().map_or(0, |google| {
         google.thought_signature.as_ref().map_or(0, String::len) + extra_len(&google.extra)
     });
-    grow(bytes, of_google + extra_len(&piece.extra))?;
-    whole.merge(piece);
-    Ok(())
+    google + extra_len(&extra_content.extra)
 }
 
 fn extra_len(extra: &Extra) -> usize {
@@ -324,13 +355,23 @@ fn merge_content(
 fn content_len(content: &Content) -> usize {
     match content {
         Content::Text(text) => text.len(),
-        // An estimate is enough for a limit: what else a part holds is small in answers.
         Content::Parts(parts) => parts
             .iter()
             .map(|part| {
                 let text = part.text.as_ref().map_or(0, String::len);
                 let image = part.image_url.as_ref().map_or(0, |it| it.url().len());
-                size_of::<ContentPart>() + text + image + extra_len(&part.extra)
+                let audio = part.input_audio.as_ref().map_or(0, |it| it.data().len());
+                let file = part.file.as_ref().map_or(0, |it| it.file_data.as_ref().map_or(0, String::len));
+                let refusal = part.refusal.as_ref().map_or(0, String::len);
+                let google = part.extra_content.as_ref().map_or(0, extra_content_len);
+                size_of::<ContentPart>()
+                    + text
+                    + image
+                    + audio
+                    + file
+                    + refusal
+                    + google
+                    + extra_len(&part.extra)
             })
             .sum(),
     }
@@ -357,12 +398,15 @@ fn push_part(parts: &mut Vec<ContentPart>, part: ContentPart) {
     }
 }
 
+/// Gives the place of the call that the piece went to.
 fn merge_tool_call(
     calls: &mut Vec<ToolCall>,
     piece: ToolCallDelta,
+    taken: &[usize],
     bytes: &mut usize,
-) -> Result<(), MergeError> {
-    let place = match place_of(calls, &piece) {
+) -> Result<usize, MergeError> {
+    let named = !name_of(&piece).is_empty();
+    let place = match place_of(calls, &piece).filter(|place| !(named && taken.contains(place))) {
         Some(place) => place,
         None if calls.len() == TOOL_CALLS_MAX => return Err(MergeError::TooManyToolCalls),
         None => {
@@ -386,31 +430,40 @@ fn merge_tool_call(
     if let Some(extra_content) = piece.extra_content {
         merge_extra_content(&mut call.extra_content, *extra_content, bytes)?;
     }
-    merge_extra(&mut call.extra, piece.extra, bytes)
+    merge_extra(&mut call.extra, piece.extra, bytes)?;
+    Ok(place)
+}
+
+fn name_of(piece: &ToolCallDelta) -> &str {
+    let function = piece.function.as_ref().and_then(|it| it.name.as_deref());
+    function.or_else(|| piece.custom.as_ref()?.name.as_deref()).unwrap_or_default()
 }
 
 /// Which call a piece belongs to; `None` for a new one.
 fn place_of(calls: &[ToolCall], piece: &ToolCallDelta) -> Option<usize> {
-    let id = piece.id.as_deref().filter(|id| !id.is_empty());
-    if let Some(id) = id {
-        if let Some(place) = calls.iter().rposition(|call| call.id.as_deref() == Some(id)) {
-            return Some(place);
-        }
-        // A new id opens a new call, also at an old index; unless the call at that index has been waiting for its id.
-        let waiting = |call: &ToolCall| call.id.as_deref().unwrap_or_default().is_empty();
-        return piece
-            .index
-            .and_then(|index| calls.iter().rposition(|call| call.index == Some(index) && waiting(call)));
-    }
-    let place = match piece.index {
-        Some(index) => calls.iter().rposition(|call| call.index == Some(index))?,
-        None => calls.len().checked_sub(1)?,
+    let name = name_of(piece);
+    // A name that comes to a call whose arguments are already whole opens the next call.
+    let opens_next = |place: usize| {
+        let call = &calls[place];
+        let is_whole = || serde_json::from_str::<serde::de::IgnoredAny>(call.arguments()).is_ok();
+        !name.is_empty() && !call.name().is_empty() && is_whole()
     };
-    // Without ids, a name that comes to a call whose arguments are already whole opens the next call.
-    let names =
-        piece.function.as_ref().is_some_and(|it| it.name.as_ref().is_some_and(|name| !name.is_empty()));
-    let is_whole = || serde_json::from_str::<serde::de::IgnoredAny>(calls[place].arguments()).is_ok();
-    if names && !calls[place].name().is_empty() && is_whole() { None } else { Some(place) }
+    let at_index = || match piece.index {
+        Some(index) => calls.iter().rposition(|call| call.index == Some(index)),
+        None => calls.len().checked_sub(1),
+    };
+    let Some(id) = piece.id.as_deref().filter(|id| !id.is_empty()) else {
+        return at_index().filter(|&place| !opens_next(place));
+    };
+    if let Some(place) = calls.iter().rposition(|call| call.id.as_deref() == Some(id)) {
+        // Some servers name all calls "0" or by their functions, and only position and name tell them apart.
+        let other_index = piece.index.is_some() && calls[place].index != piece.index;
+        return Some(place).filter(|&it| !(other_index && calls[it].name() != name && opens_next(it)));
+    }
+    // A new id opens a new call, also at an old index; unless the call at that index has been waiting for its id, or the
+    // piece has no name: then the server makes up an id for every piece.
+    let waiting = |call: &ToolCall| call.id.as_deref().unwrap_or_default().is_empty();
+    at_index().filter(|&place| (piece.index.is_some() && waiting(&calls[place])) || name.is_empty())
 }
 
 fn merge_function(
@@ -458,7 +511,7 @@ fn merge_logprobs(
 ) -> Result<(), MergeError> {
     if let Nullable::Value(piece) = &piece {
         let tokens = piece.content.get().into_iter().chain(piece.refusal.get()).flatten();
-        grow(bytes, tokens.map(token_len).sum())?;
+        grow(bytes, tokens.map(token_len).sum::<usize>() + extra_len(&piece.extra))?;
     }
     match (whole, piece) {
         (Nullable::Value(whole), Nullable::Value(piece)) => {
@@ -475,9 +528,12 @@ fn merge_logprobs(
 
 fn token_len(token: &TokenLogprob) -> usize {
     let text = |it: &Option<String>| it.as_ref().map_or(0, String::len);
+    let raw = |it: &Nullable<Vec<u8>>| it.get().map_or(0, Vec::len);
     let others = token.top_logprobs.iter().flatten();
-    let others = others.map(|it| size_of::<TopLogprob>() + text(&it.token) + extra_len(&it.extra));
-    size_of::<TokenLogprob>() + text(&token.token) + extra_len(&token.extra) + others.sum::<usize>()
+    let others =
+        others.map(|it| size_of::<TopLogprob>() + text(&it.token) + raw(&it.bytes) + extra_len(&it.extra));
+    let own = text(&token.token) + raw(&token.bytes) + extra_len(&token.extra);
+    size_of::<TokenLogprob>() + own + others.sum::<usize>()
 }
 
 fn extend<T>(whole: &mut Nullable<Vec<T>>, piece: Nullable<Vec<T>>) {

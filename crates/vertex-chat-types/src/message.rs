@@ -77,6 +77,8 @@ impl Message {
 object! {
     /// A spoken answer of before.
     pub struct AudioReference("an audio reference") {
+        /// Google's additions: the thought signature of this sound or picture.
+        extra_content "extra_content": [opt ExtraContent],
         /// Its id.
         id "id": plain [opt String],
     }

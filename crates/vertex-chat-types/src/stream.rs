@@ -24,16 +24,27 @@ impl StreamEvent {
     /// such a fault: it stands for no character.
     pub fn read(event_type: &str, data: &str) -> Result<Self, ParseError> {
         let data = data.trim_matches([' ', '\t', '\r', '\n']);
+        let is_message = event_type.is_empty() || event_type == "message";
         match data.as_bytes().first() {
             None => return Ok(Self::Nothing),
             Some(b'{') => {}
             Some(_) if data == "[DONE]" => return Ok(Self::Done),
+            // An event that calls itself an error is one, whatever it says.
+            Some(_) if event_type == "error" => {
+                return Ok(Self::Error(ApiError::from_body(None, data.as_bytes())));
+            }
             // Google's errors are arrays, in streams too.
             Some(_) => {
-                return ApiError::detect(data.as_bytes()).map(Self::Error).ok_or_else(|| not_a_chunk(data));
+                return match ApiError::detect(data.as_bytes()) {
+                    Some(error) => Ok(Self::Error(error)),
+                    None if is_message => Err(not_a_chunk(data)),
+                    None => Ok(Self::Nothing),
+                };
             }
         }
-        let is_message = event_type.is_empty() || event_type == "message";
+        if event_type == "error" {
+            return Ok(Self::Error(ApiError::from_body(None, data.as_bytes())));
+        }
         let chunk: ChatCompletionChunk = match crate::from_str(data) {
             Ok(chunk) => chunk,
             Err(error) => match ApiError::detect(data.as_bytes()) {

@@ -589,7 +589,8 @@ impl<'de, T: for<'a> From<&'a str>> Accept<'de> for Key<T> {
 
 /// A struct for a JSON object: public fields, unknown fields in `extra`, setters where asked for.
 ///
-/// Each field says its kind: `opt T` may be absent (and a `null` becomes absent), `null T` keeps `null` apart from
+/// Each field says its kind: `opt T` may be absent (and a `null` becomes absent), `soft T` too, and an odd value of it
+/// is kept among the unknown fields, `null T` keeps `null` apart from
 /// absent, `list T` is always written, `must T` and `must_list T` are errors when absent. `plain` in front marks identifiers that
 /// `Debug` may show. `=> with_x` adds a setter.
 macro_rules! object {
@@ -647,9 +648,7 @@ macro_rules! object {
                         while let Some(key) = map.next_key_seed($crate::wire::Key::<Key>::new())? {
                             match key {
                                 $(Key::$field => {
-                                    if let Err(error) = map.next_value_seed($crate::wire::FieldSeed(&mut it.$field)) {
-                                        return Err($crate::wire::within(format_args!($key), &error));
-                                    }
+                                    $crate::wire::read_field!($kind it map $field $key);
                                     $field = true;
                                 })*
                                 Key::Unknown(key) => match map.next_value() {
@@ -714,7 +713,29 @@ macro_rules! object {
 }
 pub(crate) use object;
 
+/// A `soft` field that is not what it should be stays, as it is, among the unknown ones: nobody's answer should be lost for
+/// an odd count of tokens.
+macro_rules! read_field {
+    (soft $it:ident $map:ident $field:ident $key:literal) => {
+        let json: $crate::Json = match $map.next_value() {
+            Ok(json) => json,
+            Err(error) => return Err($crate::wire::within(format_args!($key), &error)),
+        };
+        match json.parse_as() {
+            Ok(value) => $it.$field = value,
+            Err(_) => $it.extra.push($key.to_owned(), json),
+        }
+    };
+    ($kind:ident $it:ident $map:ident $field:ident $key:literal) => {
+        if let Err(error) = $map.next_value_seed($crate::wire::FieldSeed(&mut $it.$field)) {
+            return Err($crate::wire::within(format_args!($key), &error));
+        }
+    };
+}
+pub(crate) use read_field;
+
 macro_rules! field_type {
+    (soft $type:ty) => { Option<$type> };
     (opt $type:ty) => { Option<$type> };
     (null $type:ty) => { $crate::Nullable<$type> };
     (list $type:ty) => { Vec<$type> };

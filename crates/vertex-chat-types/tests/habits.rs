@@ -75,6 +75,108 @@ fn calls_are_told_apart_by_index_where_there_is_no_id() {
 }
 
 #[test]
+fn an_id_that_several_calls_share_does_not_make_them_one() {
+    check_calls(
+        &[piece(0, "0", "get_a", "{\"i\":0}"), piece(1, "0", "get_b", "{\"i\":1}")],
+        &[("0", "get_a", "{\"i\":0}"), ("0", "get_b", "{\"i\":1}")],
+    );
+}
+
+#[test]
+fn a_new_id_for_every_piece_does_not_make_every_piece_a_call() {
+    check_calls(
+        &[piece(0, "a", "f", ""), piece(0, "b", "", "{\"x\""), piece(0, "c", "", ":1}")],
+        &[("a", "f", "{\"x\":1}")],
+    );
+}
+
+#[test]
+fn two_named_calls_of_one_delta_are_two() {
+    let both =
+        json!([{"function": {"name": "get_time"}}, {"function": {"name": "get_date", "arguments": ""}}]);
+    check_calls(&[both], &[("", "get_time", ""), ("", "get_date", "")]);
+}
+
+#[test]
+fn a_message_is_a_thought_only_when_all_of_it_is() {
+    let thought = |text: &str| json!({"content": text, "extra_content": {"google": {"thought": true}}});
+    let is_thought = |deltas: &[Value]| {
+        let message = merge(deltas).to_message().unwrap();
+        message.extra_content.and_then(|it| it.google).and_then(|it| it.thought)
+    };
+    assert_eq!(is_thought(&[thought("hm"), thought("m")]), Some(true));
+    assert_eq!(is_thought(&[thought("<thought>hm"), json!({"content": "</thought>yes"})]), None);
+    assert_eq!(is_thought(&[json!({"content": "yes"}), thought("hm")]), None);
+    let signature = json!({"content": "", "extra_content": {"google": {"thought_signature": "c2ln"}}});
+    assert_eq!(is_thought(&[thought("hm"), signature]), Some(true));
+}
+
+#[test]
+fn an_event_that_calls_itself_an_error_is_one() {
+    for data in [r#"{"message":"the engine died","type":"server"}"#, "the engine died"] {
+        let read = StreamEvent::read("error", data).unwrap();
+        assert!(
+            matches!(&read, StreamEvent::Error(error) if error.message() == "the engine died"),
+            "{read:?}"
+        );
+    }
+    for (event_type, data) in [("ping", "ping"), ("heartbeat", "1700000000"), ("ping", "{}")] {
+        assert!(matches!(StreamEvent::read(event_type, data), Ok(StreamEvent::Nothing)), "{event_type}");
+    }
+    assert!(StreamEvent::read("", "ping").is_err());
+}
+
+#[test]
+fn all_text_of_a_delta_is_shown() {
+    let parts = json!({"choices": [{"delta": {"content": [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]}}]});
+    let chunk: ChatCompletionChunk = vertex_chat_types::from_str(&parts.to_string()).unwrap();
+    assert_eq!(chunk.text(), "one two");
+}
+
+#[test]
+fn an_odd_count_does_not_lose_the_answer() {
+    let body = json!({"choices": [{"message": {"content": "hi"}}], "usage": {"prompt_tokens": -1}, "metadata": {"n": 1}});
+    let completion: ChatCompletion = vertex_chat_types::from_str(&body.to_string()).unwrap();
+    assert_eq!((completion.text().as_str(), &completion.usage, &completion.metadata), ("hi", &None, &None));
+    assert_eq!(serde_json::to_value(&completion).unwrap(), body);
+}
+
+#[test]
+fn the_signature_of_a_picture_goes_back() {
+    let body = json!({"choices": [{"message": {"content": null, "audio": {"data": "cGljdHVyZQ==",
+        "extra_content": {"google": {"mime_type": "image/png", "thought_signature": "c2ln"}}}}}]});
+    let completion: ChatCompletion = vertex_chat_types::from_str(&body.to_string()).unwrap();
+    let message = serde_json::to_value(completion.to_message().unwrap()).unwrap();
+    assert_eq!(message["audio"]["extra_content"]["google"]["thought_signature"], "c2ln");
+    assert_eq!(message["audio"].get("data"), None);
+}
+
+#[test]
+fn a_field_that_is_repeated_counts_once() {
+    let large = "x".repeat(1 << 20);
+    let deltas: Vec<Value> = (0..70).map(|_| json!({"content": "a", "search_results": large})).collect();
+    assert_eq!(merge(&deltas).text().len(), 70);
+}
+
+#[test]
+fn names_and_log_probabilities_count_too() {
+    let large = "x".repeat(1 << 20);
+    for field in ["name", "logprobs", "parts"] {
+        let mut whole = Accumulator::new();
+        let refused = (0..70).find_map(|i| {
+            let choice = match field {
+                "name" => json!({"delta": {"tool_calls": [{"index": 0, "id": "a", "function": {"name": format!("{i}{large}")}}]}}),
+                "logprobs" => json!({"logprobs": {"content": [{"token": large}]}}),
+                _ => json!({"delta": {"content": [{"type": "file", "file": {"file_data": large}}]}}),
+            };
+            let chunk = json!({"choices": [choice]});
+            whole.push(vertex_chat_types::from_str::<ChatCompletionChunk>(&chunk.to_string()).unwrap()).err()
+        });
+        assert_eq!(refused, Some(vertex_chat_types::MergeError::TooLarge), "{field}");
+    }
+}
+
+#[test]
 fn a_new_id_at_an_old_index_opens_a_new_call() {
     check_calls(&[piece(0, "a", "f", "{}"), piece(0, "b", "f", "{}")], &[("a", "f", "{}"), ("b", "f", "{}")]);
 }

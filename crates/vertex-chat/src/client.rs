@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use serde_json::Value;
 use tracing::{Instrument, Span};
 use vertex_chat_auth::{AccessToken, TokenSource};
-use vertex_chat_params::{Dialect, Policy, Report, Target, prepare};
+use vertex_chat_params::{Dialect, Policy, Report, Target, prepare_in_place};
 use vertex_chat_transport::{
     Body, Clock, Exchange, Request, RetryBudget, RetryPolicy, Sent, Timeouts, TransportError,
     TransportErrorKind, is_retryable_status, retry_after, send_within,
@@ -113,15 +113,17 @@ impl Client {
     /// As [`chat`](Self::chat).
     pub async fn chat_with(
         &self,
-        mut request: ChatRequest,
+        request: ChatRequest,
         options: &CallOptions,
     ) -> Result<Response<ChatCompletion>, Error> {
+        // A request is some 2 KiB, which every layer below would move.
+        let mut request = Box::new(request);
         request.stream = None;
         // Of a stream only, and OpenAI and vLLM refuse it elsewhere; one request may be asked both ways.
         request.stream_options = None;
         let span = self.span(&request);
-        let call = async {
-            let (body, meta) = self.open(request, options).await?;
+        let call = Box::pin(async {
+            let (body, meta) = self.open(&mut request, options).await?;
             let status = meta.status;
             let failed = |error: Error, meta: &Meta| {
                 error.with_head(status, meta.headers.clone()).with_attempts(meta.attempts)
@@ -137,7 +139,7 @@ impl Client {
                 }
                 Err(error) => Err(failed(error, &meta)),
             }
-        };
+        });
         let answer = call.instrument(span.clone()).await;
         answer.inspect_err(|error| record_error(&span, error))
     }
@@ -159,12 +161,13 @@ impl Client {
     /// As [`chat_stream`](Self::chat_stream).
     pub async fn chat_stream_with(
         &self,
-        mut request: ChatRequest,
+        request: ChatRequest,
         options: &CallOptions,
     ) -> Result<ChatStream, Error> {
+        let mut request = Box::new(request);
         request.stream = Some(true);
         let span = self.span(&request);
-        let opened = self.open(request, options).instrument(span.clone()).await;
+        let opened = Box::pin(self.open(&mut request, options)).instrument(span.clone()).await;
         let (body, meta) = opened.inspect_err(|error| record_error(&span, error))?;
         Ok(ChatStream::new(body, meta, span, Arc::clone(&self.0.clock)))
     }
@@ -231,11 +234,11 @@ impl Client {
     }
 
     /// Prepares a request and sends it.
-    async fn open(&self, request: ChatRequest, options: &CallOptions) -> Result<(Body, Meta), Error> {
+    async fn open(&self, request: &mut ChatRequest, options: &CallOptions) -> Result<(Body, Meta), Error> {
         let dialect = self.dialect(request.model.as_deref());
         let policy = options.policy.or(self.0.policy).unwrap_or_else(|| dialect.default_policy());
         let prepared =
-            prepare(request, &Target::new(dialect).with_policy(policy)).map_err(Error::rejected)?;
+            prepare_in_place(request, &Target::new(dialect).with_policy(policy)).map_err(Error::rejected)?;
         let (body, report) = prepared.into_parts();
         let mut request = Request::new(Bytes::from(body));
         *request.method_mut() = Method::POST;
