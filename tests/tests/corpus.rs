@@ -1,6 +1,6 @@
 //! Every recorded exchange parses without loss.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::Value;
@@ -10,6 +10,7 @@ use vertex_chat_types::{Accumulator, ApiError, ChatCompletion, ChatRequest, Choi
 
 struct Exchange {
     id: String,
+    provider: String,
     status: u64,
     stream: bool,
     request: Option<Vec<u8>>,
@@ -29,6 +30,7 @@ fn corpus() -> Vec<Exchange> {
             let entry: Value = serde_json::from_str(line).expect("a line of JSON");
             Exchange {
                 id: entry["id"].as_str().expect("an id").to_owned(),
+                provider: entry["provider"].as_str().unwrap_or_default().to_owned(),
                 status: entry["status"].as_u64().unwrap_or(0),
                 stream: entry["response"].as_str().is_some_and(|name| name.ends_with(".sse")),
                 request: read(&folder, &entry["request"]),
@@ -219,4 +221,66 @@ fn check_calls(choice: &Choice) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The fields that `Debug` shows as unknown, each with the type that it is in.
+fn unknown_fields(shown: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, _) in shown.match_indices(" extra: {") {
+        // The type whose braces are open here.
+        let mut depth = 0;
+        let open = shown[..at].char_indices().rev().find(|(_, it)| {
+            depth += match it {
+                '}' => 1,
+                '{' => -1,
+                _ => 0,
+            };
+            depth < 0
+        });
+        let before = open.map_or("", |(open, _)| shown[..open].trim_end());
+        let name = before.rsplit(|it: char| !it.is_alphanumeric()).next().unwrap_or_default();
+        let fields = shown[at + " extra: {".len()..].split('}').next().unwrap_or_default();
+        for field in fields.split(", ") {
+            let key = field.split(':').next().unwrap_or_default().trim_matches('"');
+            found.insert(format!("{name}.{key}"));
+        }
+    }
+    found
+}
+
+#[test]
+fn what_three_providers_share_is_no_unknown_field() {
+    let mut providers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for exchange in corpus() {
+        let mut shown = Vec::new();
+        if let Some(Ok(request)) =
+            exchange.request.as_deref().map(vertex_chat_types::from_slice::<ChatRequest>)
+        {
+            shown.push(format!("{request:?}"));
+        }
+        let Some(body) = &exchange.response else { continue };
+        if exchange.stream {
+            let mut decoder = Decoder::new();
+            let mut input = &body[..];
+            while let Ok(Some(item)) = decoder.next(&mut input) {
+                let Item::Event(event) = item else { continue };
+                if let Ok(StreamEvent::Chunk(chunk)) = StreamEvent::read(&event.event, &event.data) {
+                    shown.push(format!("{chunk:?}"));
+                }
+            }
+        } else if ApiError::detect(body).is_none() {
+            if let Ok(completion) = vertex_chat_types::from_slice::<ChatCompletion>(body) {
+                shown.push(format!("{completion:?}"));
+            }
+        }
+        for field in shown.iter().flat_map(|it| unknown_fields(it)) {
+            providers.entry(field).or_default().insert(exchange.provider.clone());
+        }
+    }
+    let shared: Vec<String> = providers
+        .iter()
+        .filter(|(_, providers)| providers.len() >= 3)
+        .map(|(field, providers)| format!("{field}: {providers:?}"))
+        .collect();
+    assert!(shared.is_empty(), "{} fields:\n{}", shared.len(), shared.join("\n"));
 }

@@ -3,11 +3,13 @@
 //! What few chunks have is boxed, so that the many are small: a chunk is moved several times on its way to whoever asked.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use crate::wire::object;
 use crate::{
-    Annotation, Content, CustomToolCall, ExtraContent, FinishReason, FunctionCall, Json, Logprobs,
-    Moderation, Nullable, ObjectType, ResponseAudio, Role, ServiceTier, ToolType, Usage,
+    Annotation, Content, ContentFilterResult, CustomToolCall, ExtraContent, FinishReason, FunctionCall, Json,
+    Logprobs, Moderation, Nullable, ObjectType, PromptFilterResult, ReasoningDetail, ResponseAudio, Role,
+    ServiceTier, ToolType, Usage,
 };
 
 object! {
@@ -36,6 +38,10 @@ object! {
         obfuscation "obfuscation": [opt String],
         /// What moderation found.
         moderation "moderation": [opt Box<Moderation>],
+        /// What Azure's filters found in the prompts.
+        prompt_filter_results "prompt_filter_results": [soft Vec<PromptFilterResult>],
+        /// The prompt in tokens, of vLLM.
+        prompt_token_ids "prompt_token_ids": [soft Vec<u64>],
     }
 }
 
@@ -65,6 +71,10 @@ object! {
         logprobs "logprobs": [null Box<Logprobs>],
         /// The stop sequence that was met, or its token; vLLM and others.
         stop_reason "stop_reason": [null Json],
+        /// More tokens of the answer, of vLLM.
+        token_ids "token_ids": [soft Vec<u64>],
+        /// What Azure's filters found in the answer so far, by kind.
+        content_filter_results "content_filter_results": [soft BTreeMap<String, ContentFilterResult>],
     }
 }
 
@@ -85,6 +95,8 @@ object! {
         reasoning_content "reasoning_content": [opt String],
         /// More thoughts, in the name that others use.
         reasoning "reasoning": [opt String],
+        /// More thoughts in pieces, of OpenRouter.
+        reasoning_details "reasoning_details": [soft Vec<ReasoningDetail>],
         /// Google's additions. Keep a chunk that has nothing else: its signature is wanted back.
         extra_content "extra_content": [opt Box<ExtraContent>],
         /// Web pages and files that the text leans on.

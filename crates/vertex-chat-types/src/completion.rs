@@ -34,6 +34,14 @@ object! {
         metadata "metadata": [soft BTreeMap<String, String>],
         /// What moderation found.
         moderation "moderation": [opt Box<Moderation>],
+        /// What Azure's filters found in the prompts.
+        prompt_filter_results "prompt_filter_results": [soft Vec<PromptFilterResult>],
+        /// The prompt in tokens, of vLLM.
+        prompt_token_ids "prompt_token_ids": [soft Vec<u64>],
+        /// Log probabilities of the prompt's tokens, of vLLM, which leaves their form open.
+        prompt_logprobs "prompt_logprobs": [soft Json],
+        /// Where vLLM's next stage finds the cache; for vLLM to read.
+        kv_transfer_params "kv_transfer_params": [soft Json],
     }
 }
 
@@ -71,6 +79,10 @@ object! {
         logprobs "logprobs": [null Box<Logprobs>],
         /// The stop sequence that was met, or its token; vLLM and others.
         stop_reason "stop_reason": [null Json],
+        /// The answer in tokens, of vLLM.
+        token_ids "token_ids": [soft Vec<u64>],
+        /// What Azure's filters found in the answer, by kind.
+        content_filter_results "content_filter_results": [soft BTreeMap<String, ContentFilterResult>],
     }
 }
 
@@ -117,6 +129,8 @@ object! {
         reasoning_content "reasoning_content": [opt String],
         /// Thoughts, in the name that others use.
         reasoning "reasoning": [opt String],
+        /// Thoughts in pieces, of OpenRouter, to be sent back as they are.
+        reasoning_details "reasoning_details": [soft Vec<ReasoningDetail>],
         /// Google's additions, such as the thought signature.
         extra_content "extra_content": [opt ExtraContent],
     }
@@ -153,6 +167,7 @@ impl ResponseMessage {
             audio: self.audio.as_ref().and_then(ResponseAudio::to_reference),
             reasoning_content: self.reasoning_content.clone(),
             reasoning: self.reasoning.clone(),
+            reasoning_details: self.reasoning_details.clone(),
             extra_content: self.extra_content.clone(),
             extra: self.extra.clone(),
             ..Message::default()
@@ -267,6 +282,14 @@ object! {
         completion_tokens_details "completion_tokens_details": [opt CompletionTokensDetails],
         /// Google's additions.
         extra_properties "extra_properties": [opt ExtraProperties],
+        /// Prompt tokens that came from a cache, where they stand outside of the details.
+        cached_tokens "cached_tokens": [soft u64],
+        /// The price in US dollars, of OpenRouter.
+        cost "cost": [soft f64],
+        /// The price in ticks of 10⁻¹⁰ US dollars, of xAI.
+        cost_in_usd_ticks "cost_in_usd_ticks": [soft u64],
+        /// Searched sources, of xAI.
+        num_sources_used "num_sources_used": [soft u64],
     }
 }
 
@@ -355,5 +378,49 @@ object! {
         category_scores "category_scores": [opt BTreeMap<String, f64>],
         /// In which kinds of input, by category.
         category_applied_input_types "category_applied_input_types": [opt BTreeMap<String, Vec<ModerationInputType>>],
+    }
+}
+
+object! {
+    /// What Azure's filters found in one prompt.
+    pub struct PromptFilterResult("a prompt filter result") {
+        /// Which prompt.
+        prompt_index "prompt_index": [soft u64],
+        /// The findings by kind.
+        content_filter_results "content_filter_results": [soft BTreeMap<String, ContentFilterResult>],
+    }
+}
+
+object! {
+    /// What one of Azure's filters found.
+    pub struct ContentFilterResult("a content filter result") {
+        /// Whether it took something away.
+        filtered "filtered": [soft bool],
+        /// Whether it found what it looks for.
+        detected "detected": [soft bool],
+        /// `safe`, `low`, `medium`, `high`.
+        severity "severity": plain [soft String],
+    }
+}
+
+object! {
+    /// A piece of a model's thoughts, of OpenRouter.
+    pub struct ReasoningDetail("a reasoning detail") {
+        /// `reasoning.text`, `reasoning.summary`, `reasoning.encrypted`.
+        r#type "type": plain [soft String],
+        /// Names it.
+        id "id": plain [soft String],
+        /// Its position among the pieces.
+        index "index": [soft u64],
+        /// Whose form it has.
+        format "format": plain [soft String],
+        /// The thought.
+        text "text": [soft String],
+        /// Its summary.
+        summary "summary": [soft String],
+        /// The thought, encrypted.
+        data "data": [soft String],
+        /// Proves the thought to its model.
+        signature "signature": [soft String],
     }
 }

@@ -127,6 +127,8 @@ object! {
         input_audio "input_audio": [opt InputAudio],
         /// File of a `file` part.
         file "file": [opt FilePart],
+        /// A film, of vLLM, llama.cpp and OpenRouter. Vertex takes films as `image_url`.
+        video_url "video_url": [soft VideoUrl],
         /// Text of a `refusal` part.
         refusal "refusal": [opt String],
         /// Google's additions to a part, such as its thought signature.
@@ -275,6 +277,14 @@ macro_rules! string_or_object {
 
 string_or_object!(ImageUrl, ImageUrlObject, "a string or an object with a `url`");
 string_or_object!(InputAudio, InputAudioObject, "a string or an object with `data` and `format`");
+
+object! {
+    /// Where a film is.
+    pub struct VideoUrl("an object with a `url`") {
+        /// Its address, or the film as `data:`.
+        url "url": [must String],
+    }
+}
 
 object! {
     /// A file in a request.

@@ -52,9 +52,10 @@ impl ApiError {
     #[must_use]
     pub fn from_body(status: Option<u16>, body: &[u8]) -> Self {
         let mut error = match serde_json::from_slice::<Value>(body) {
-            Ok(value) => {
-                Self::from_value(&value).unwrap_or_else(|| Self::from_text(&String::from_utf8_lossy(body)))
-            }
+            Ok(value) => Self::from_value(&value)
+                // That it is an error is known here, so a message alone is enough.
+                .or_else(|| value.as_object().filter(|it| it.contains_key("message")).map(Self::from_fields))
+                .unwrap_or_else(|| Self::from_text(&String::from_utf8_lossy(body))),
             Err(_) => Self::from_text(&String::from_utf8_lossy(body)),
         };
         error.status = status.or(error.status);

@@ -56,13 +56,13 @@ mod words;
 
 pub use chunk::{ChatCompletionChunk, ChunkChoice, Delta, ToolCallDelta};
 pub use completion::{
-    Annotation, ChatCompletion, Choice, CompletionTokensDetails, Logprobs, Moderation, ModerationOutcome,
-    ModerationResult, PromptTokensDetails, ResponseAudio, ResponseMessage, TokenLogprob, TopLogprob,
-    UrlCitation, Usage,
+    Annotation, ChatCompletion, Choice, CompletionTokensDetails, ContentFilterResult, Logprobs, Moderation,
+    ModerationOutcome, ModerationResult, PromptFilterResult, PromptTokensDetails, ReasoningDetail,
+    ResponseAudio, ResponseMessage, TokenLogprob, TopLogprob, UrlCitation, Usage,
 };
 pub use content::{
     Content, ContentPart, FileData, FilePart, FunctionResponsePart, ImageUrl, ImageUrlObject, InputAudio,
-    InputAudioObject, PromptCacheBreakpoint,
+    InputAudioObject, PromptCacheBreakpoint, VideoUrl,
 };
 pub use error::{ApiError, ERROR_MESSAGE_BYTES_MAX, FieldViolation};
 pub use google::{

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{
     Annotation, ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, Content, ContentPart,
     CustomToolCall, Delta, Extra, ExtraContent, FunctionCall, Logprobs, Nullable, ObjectType, PartType,
-    ResponseAudio, ResponseMessage, TokenLogprob, ToolCall, ToolCallDelta, TopLogprob,
+    ReasoningDetail, ResponseAudio, ResponseMessage, TokenLogprob, ToolCall, ToolCallDelta, TopLogprob,
 };
 
 /// The most answers that one stream may hold; OpenAI's own limit for `n`.
@@ -103,6 +103,8 @@ impl Accumulator {
         whole.usage = chunk.usage.map(|usage| *usage).or(whole.usage.take());
         whole.service_tier = chunk.service_tier.or(whole.service_tier.take());
         whole.moderation = chunk.moderation.or(whole.moderation.take());
+        whole.prompt_filter_results = chunk.prompt_filter_results.or(whole.prompt_filter_results.take());
+        whole.prompt_token_ids = chunk.prompt_token_ids.or(whole.prompt_token_ids.take());
         merge_extra(&mut whole.extra, chunk.extra, &mut self.bytes)?;
         for choice in chunk.choices {
             self.push_choice(choice)?;
@@ -162,6 +164,13 @@ impl Accumulator {
         if piece.stop_reason.is_value() || choice.stop_reason.is_absent() {
             choice.stop_reason = piece.stop_reason;
         }
+        if let Some(more) = piece.token_ids {
+            grow(&mut self.bytes, more.len() * size_of::<u64>())?;
+            choice.token_ids.get_or_insert_default().extend(more);
+        }
+        // The last that says anything.
+        choice.content_filter_results =
+            piece.content_filter_results.filter(|it| !it.is_empty()).or(choice.content_filter_results.take());
         merge_logprobs(&mut choice.logprobs, piece.logprobs, &mut self.bytes)?;
         merge_extra(&mut choice.extra, piece.extra, &mut self.bytes)?;
         if let Some(delta) = piece.delta {
@@ -185,6 +194,12 @@ fn merge_delta(message: &mut ResponseMessage, delta: Delta, bytes: &mut usize) -
     append_nullable(&mut message.refusal, delta.refusal, bytes)?;
     append(&mut message.reasoning_content, delta.reasoning_content, bytes)?;
     append(&mut message.reasoning, delta.reasoning, bytes)?;
+    if let Some(details) = delta.reasoning_details {
+        let whole = message.reasoning_details.get_or_insert_default();
+        for detail in details {
+            merge_reasoning(whole, detail, bytes)?;
+        }
+    }
     if let Some(calls) = delta.tool_calls {
         let whole = message.tool_calls.get_or_insert_default();
         // Where the pieces of this delta went: two named calls of one delta are never the same call.
@@ -211,6 +226,29 @@ fn merge_delta(message: &mut ResponseMessage, delta: Delta, bytes: &mut usize) -
         merge_audio(message.audio.get_or_insert_default(), *audio, bytes)?;
     }
     merge_extra(&mut message.extra, delta.extra, bytes)
+}
+
+/// Adds a piece of thought: to the piece of the same kind and position, which it goes on, or as a new one.
+fn merge_reasoning(
+    whole: &mut Vec<ReasoningDetail>,
+    piece: ReasoningDetail,
+    bytes: &mut usize,
+) -> Result<(), MergeError> {
+    let goes_on = |it: &&mut ReasoningDetail| it.r#type == piece.r#type && it.index == piece.index;
+    let Some(last) = whole.last_mut().filter(goes_on) else {
+        let texts = [&piece.text, &piece.summary, &piece.data, &piece.signature];
+        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        grow(bytes, size_of::<ReasoningDetail>() + texts + extra_len(&piece.extra))?;
+        whole.push(piece);
+        return Ok(());
+    };
+    append(&mut last.text, piece.text, bytes)?;
+    append(&mut last.summary, piece.summary, bytes)?;
+    append(&mut last.data, piece.data, bytes)?;
+    append(&mut last.signature, piece.signature, bytes)?;
+    last.id = last.id.take().or(piece.id);
+    last.format = last.format.take().or(piece.format);
+    merge_extra(&mut last.extra, piece.extra, bytes)
 }
 
 /// Whether the message is a thought once this delta is part of it: only when all of its content is.
@@ -461,9 +499,11 @@ fn place_of(calls: &[ToolCall], piece: &ToolCallDelta) -> Option<usize> {
         return Some(place).filter(|&it| !(other_index && calls[it].name() != name && opens_next(it)));
     }
     // A new id opens a new call, also at an old index; unless the call at that index has been waiting for its id, or the
-    // piece has no name: then the server makes up an id for every piece.
+    // piece goes on with arguments and has no name: then the server makes up an id for every piece.
+    let arguments = piece.function.as_ref().and_then(|it| it.arguments.as_deref()).unwrap_or_default();
+    let goes_on = name.is_empty() && !arguments.is_empty();
     let waiting = |call: &ToolCall| call.id.as_deref().unwrap_or_default().is_empty();
-    at_index().filter(|&place| (piece.index.is_some() && waiting(&calls[place])) || name.is_empty())
+    at_index().filter(|&place| (piece.index.is_some() && waiting(&calls[place])) || goes_on)
 }
 
 fn merge_function(

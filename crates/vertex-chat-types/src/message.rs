@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use crate::wire::object;
-use crate::{Content, ExtraContent, Nullable, ParseError, Role, ToolType};
+use crate::{Content, ExtraContent, Nullable, ParseError, ReasoningDetail, Role, ToolType};
 
 object! {
     /// One message of a conversation, as a request carries it.
@@ -37,6 +37,8 @@ object! {
         reasoning_content "reasoning_content": [opt String] => with_reasoning_content,
         /// Thoughts, in the name that other servers use.
         reasoning "reasoning": [opt String] => with_reasoning,
+        /// Thoughts in pieces, of OpenRouter, as they came.
+        reasoning_details "reasoning_details": [soft Vec<ReasoningDetail>] => with_reasoning_details,
         /// Google's additions, such as the thought signature.
         extra_content "extra_content": [opt ExtraContent] => with_extra_content,
     }

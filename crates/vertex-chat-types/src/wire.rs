@@ -179,6 +179,11 @@ impl<'de, T: Value> DeserializeSeed<'de> for PushSeed<'_, T> {
     }
 }
 
+/// Reads a field from its text.
+pub(crate) fn read_text<T: Field>(place: &mut T, text: &str) -> Result<(), serde_json::Error> {
+    T::read_field(place, &mut serde_json::Deserializer::from_str(text))
+}
+
 /// A value on its way out through serde.
 pub(crate) struct Written<'a, T>(pub(crate) &'a T);
 
@@ -721,9 +726,9 @@ macro_rules! read_field {
             Ok(json) => json,
             Err(error) => return Err($crate::wire::within(format_args!($key), &error)),
         };
-        match json.parse_as() {
-            Ok(value) => $it.$field = value,
-            Err(_) => $it.extra.push($key.to_owned(), json),
+        if $crate::wire::read_text(&mut $it.$field, json.as_str()).is_err() {
+            $it.$field = None;
+            $it.extra.push($key.to_owned(), json);
         }
     };
     ($kind:ident $it:ident $map:ident $field:ident $key:literal) => {
@@ -746,6 +751,9 @@ pub(crate) use field_type;
 
 macro_rules! setter {
     ($field:ident $kind:ident $type:ty) => {};
+    ($field:ident soft $type:ty => $with:ident) => {
+        $crate::wire::setter! { $field opt $type => $with }
+    };
     ($field:ident opt $type:ty => $with:ident) => {
         #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
         #[must_use]

@@ -154,6 +154,8 @@ words! {
         InputAudio = "input_audio",
         /// A file.
         File = "file",
+        /// A film. Not OpenAI's.
+        VideoUrl = "video_url",
         /// A model's refusal.
         Refusal = "refusal",
     }

@@ -392,7 +392,8 @@ fn what_an_event_says() {
     assert_eq!(read("", r#"{"object":"error","message":"m","code":400}"#), "error");
     assert_eq!(read("", r#"{"choices":[{"delta":{}}],"error":{"message":"m"}}"#), "error");
     assert_eq!(read("ping", r#"{"type":"ping"}"#), "nothing");
-    assert_eq!(read("ping", "not json"), "unreadable");
+    assert_eq!(read("ping", "not json"), "nothing");
+    assert_eq!(read("message", "not json"), "unreadable");
     assert_eq!(read("", ""), "nothing");
     assert_eq!(read("", r#"{"choices":[{"delta":{"content":"\ud83d"}}]}"#), "unreadable");
     assert_eq!(read("", r#"{"choices":5}"#), "unreadable");
