@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::run::{Outcome, cargo, root, run, say};
-use crate::tidy;
+use crate::{docs, tidy};
 
 /// The crates that users depend on, each after those that it depends on.
 pub(crate) const PUBLISHED: [&str; 8] = [
@@ -32,6 +32,7 @@ pub(crate) fn run_all() -> Outcome {
     doc.args(["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"]);
     run(doc.env("RUSTDOCFLAGS", "--deny warnings --allow rustdoc::private_intra_doc_links"))?;
     tidy::run()?;
+    docs::check()?;
     consumers()?;
     puzzles()
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod ci;
+mod docs;
 mod run;
 mod setup;
 mod tidy;
@@ -11,7 +12,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  ci              fmt, clippy, rustdoc, tidy, the consumer projects, the dependency puzzle
+  ci              fmt, clippy, rustdoc, tidy, docs, the consumer projects, the dependency puzzle
+  docs            writes the pages that are made from code: docs/parameters.md
   tidy            the arrows between crates, the documents, the dependency counts
   setup           installs what the tests use: Python, Node and Debian packages
   bench client    instructions and allocations of the client beside async-openai's
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments.as_slice() {
         ["ci"] => ci::run_all(),
+        ["docs"] => docs::write(),
         ["tidy"] => tidy::run(),
         ["setup"] => setup::run(),
         ["bench", "client"] => bench::client(),

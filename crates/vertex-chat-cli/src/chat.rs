@@ -10,7 +10,7 @@ use clap::Args;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use vertex_chat::{
     Accumulator, CallOptions, ChatCompletion, ChatCompletionChunk, ChatRequest, Client, Content, ContentPart,
-    ErrorKind, Json, Message, Policy, Report, ResponseFormat, Timeouts,
+    ErrorKind, Json, Message, Policy, Report, ResponseFormat, Rewrite, Rewrites, Timeouts,
 };
 
 use vertex_chat::types::Extra;
@@ -88,6 +88,9 @@ struct Parameters {
     /// forward elsewhere.
     #[arg(long, value_name = "POLICY", value_parser = policy)]
     unsupported: Option<Policy>,
+    /// Switch a rewrite off, by its name; `vertex-chat params` lists them. May be given several times.
+    #[arg(long, value_name = "RULE")]
+    no_rewrite: Vec<Rewrite>,
 }
 
 fn policy(text: &str) -> Result<Policy, String> {
@@ -112,7 +115,9 @@ pub(crate) async fn run(
         Some(embedded) => embedded.apply(arguments.target.apply(Client::builder())),
         None => arguments.target.apply(Client::builder()),
     };
-    let client = builder.build()?;
+    let off = arguments.parameters.no_rewrite.iter();
+    let rewrites = off.fold(Rewrites::all(), |rewrites, rule| rewrites.without(*rule));
+    let client = builder.rewrites(rewrites).build()?;
     let result = converse(&arguments, &client, interrupts).await;
     if let Some(embedded) = embedded {
         embedded.stop().await;

@@ -10,6 +10,7 @@ mod endpoints;
 mod failure;
 mod interrupt;
 mod out;
+mod params;
 mod target;
 mod token;
 
@@ -42,6 +43,8 @@ enum Command {
     Emulate(emulate::EmulateArguments),
     /// List the project's endpoints with models of your own.
     Endpoints(endpoints::EndpointsArguments),
+    /// Show which server takes which parameter, and what is rewritten for it.
+    Params(params::ParamsArguments),
     /// Print an access token.
     Token(token::TokenArguments),
     /// Say which credentials, project and location were found, and what is missing.
@@ -85,6 +88,7 @@ async fn run(program: Program) -> Result<(), Failure> {
         Command::Chat(arguments) => chat::run(*arguments, program.verbose, &mut interrupts).await,
         Command::Emulate(arguments) => interrupts.end(emulate::run(arguments)).await,
         Command::Endpoints(arguments) => interrupts.end(endpoints::run(arguments)).await,
+        Command::Params(arguments) => params::run(&arguments),
         Command::Token(arguments) => interrupts.end(token::run(arguments)).await,
         Command::Doctor(arguments) => interrupts.end(doctor::run(arguments)).await,
     }

@@ -21,13 +21,23 @@
 //! ([`Rejection`] says by which source), all faults at once; an unknown model, an unknown parameter and everything that
 //! the sources leave open go through.
 
+mod aside;
 mod dialect;
 mod prepare;
 mod report;
+mod rewrite;
 mod rules;
+mod schema;
+mod signature;
 mod table;
 
 pub use dialect::{Dialect, ParseDialectError, Policy};
 pub use prepare::{PreparedRequest, Target, prepare, prepare_in_place, prepare_json};
 pub use report::{Action, Note, Problem, Rejection, Report};
+pub use rewrite::{ParseRewriteError, Rewrite, Rewrites};
+pub use schema::{
+    SCHEMA_BYTES_MAX, SCHEMA_CHANGES_MAX, SCHEMA_DEPTH_MAX, SCHEMA_NODES_MAX, SchemaChange, SchemaError,
+    reduce_schema,
+};
+pub use signature::{SIGNATURE_ESCAPE, SIGNATURE_MARK, SIGNED_ID_BYTES_MAX, sign_id, split_id};
 pub use table::{PARAMETERS, Parameter, Support, parameter};

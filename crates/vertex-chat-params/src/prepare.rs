@@ -2,11 +2,17 @@
 
 use std::fmt;
 
-use vertex_chat_types::{ChatRequest, Extra, Json, ParseError};
+use vertex_chat_types::{ChatRequest, Content, ContentPart, Extra, Json, Message, ParseError};
 
-use crate::report::{Action, Problem, Rejection, Report};
+use crate::aside::Aside;
+use crate::report::{Action, Note, Problem, Rejection, Report};
 use crate::table::{PARAMETERS, Support, parameter};
-use crate::{Dialect, Policy, rules};
+use crate::{Dialect, Policy, Rewrite, Rewrites, rewrite, rules};
+
+/// Room for what a part or a message has beside its text, in bytes.
+const PART_ROOM: usize = 128;
+/// Room for what a request has beside its messages, in bytes.
+const REQUEST_ROOM: usize = 512;
 
 /// What a request is prepared for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,19 +22,28 @@ pub struct Target {
     pub dialect: Dialect,
     /// What to do with what it does not take.
     pub policy: Policy,
+    /// Which rewrites are on.
+    pub rewrites: Rewrites,
 }
 
 impl Target {
     /// A server of this kind, with the policy that is its default.
     #[must_use]
     pub fn new(dialect: Dialect) -> Self {
-        Self { dialect, policy: dialect.default_policy() }
+        Self { dialect, policy: dialect.default_policy(), rewrites: Rewrites::all() }
     }
 
     /// Sets the policy.
     #[must_use]
     pub fn with_policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// Sets which rewrites are on.
+    #[must_use]
+    pub fn with_rewrites(mut self, rewrites: Rewrites) -> Self {
+        self.rewrites = rewrites;
         self
     }
 }
@@ -109,8 +124,27 @@ pub fn prepare(mut request: ChatRequest, target: &Target) -> Result<PreparedRequ
 pub fn prepare_in_place(request: &mut ChatRequest, target: &Target) -> Result<PreparedRequest, Rejection> {
     let mut report = Report::default();
     filter(request, target, &mut report)?;
-    let body = serde_json::to_vec(request).expect("because every field of a request is JSON");
+    let body = written(request);
     Ok(PreparedRequest { body, stream: request.is_stream(), model: request.model.clone(), report })
+}
+
+/// Writes a request into a buffer that need not grow, and so is not copied while it does.
+fn written(request: &ChatRequest) -> Vec<u8> {
+    let part = |part: &ContentPart| {
+        let text = part.text.as_ref().map_or(0, String::len);
+        let image = part.image_url.as_ref().map_or(0, |it| it.url().len());
+        let audio = part.input_audio.as_ref().map_or(0, |it| it.data().len());
+        let file = part.file.as_ref().and_then(|it| it.file_data.as_ref()).map_or(0, String::len);
+        text + image + audio + file + PART_ROOM
+    };
+    let content = |message: &Message| match message.content.get() {
+        Some(Content::Text(text)) => text.len() + PART_ROOM,
+        Some(content) => content.parts().iter().map(part).sum(),
+        None => PART_ROOM,
+    };
+    let mut body = Vec::with_capacity(REQUEST_ROOM + request.messages.iter().map(content).sum::<usize>());
+    serde_json::to_writer(&mut body, request).expect("because every field of a request is JSON");
+    body
 }
 
 /// Makes the body of a request ready for a server. Where nothing has to change, the bytes stay what they are.
@@ -118,16 +152,46 @@ pub fn prepare_in_place(request: &mut ChatRequest, target: &Target) -> Result<Pr
 /// # Errors
 /// As [`prepare`], and when the body is not a request: then with the path and what was expected there.
 pub fn prepare_json(body: Vec<u8>, target: &Target) -> Result<PreparedRequest, Rejection> {
-    let mut request = read(&body, target.dialect)?;
+    let aside = Aside::of(&body);
+    let mut request = match &aside {
+        // What is wrong is said of the whole body.
+        Some(aside) => read(aside.slim(), target.dialect).or_else(|_| read(&body, target.dialect))?,
+        None => read(&body, target.dialect)?,
+    };
     let mut report = Report::default();
+    if target.rewrites.contains(Rewrite::DropNulls) && Rewrite::DropNulls.applies_to(target.dialect) {
+        note_nulls(aside.as_ref().map_or(&body[..], Aside::slim), &request, &mut report);
+    }
     filter(&mut request, target, &mut report)?;
     let changed = report.notes().iter().any(|note| note.action != Action::Forwarded);
-    let body = if changed {
-        serde_json::to_vec(&request).expect("because every field of a request is JSON")
-    } else {
-        body
+    let (rewritten, stream) = (changed.then(|| written(&request)), request.is_stream());
+    let model = request.model.take();
+    let (rewritten, model) = match &aside {
+        Some(aside) => {
+            let restored = |text: Vec<u8>| {
+                aside.restore(std::str::from_utf8(&text).expect("because JSON is written in UTF-8"))
+            };
+            let model = model.map(|model| String::from_utf8(restored(model.into_bytes())));
+            (rewritten.map(restored), model.map(|it| it.expect("because only ASCII was cut")))
+        }
+        None => (rewritten, model),
     };
-    Ok(PreparedRequest { body, stream: request.is_stream(), model: request.model, report })
+    Ok(PreparedRequest { body: rewritten.unwrap_or(body), stream, model, report })
+}
+
+/// Notes the parameters that the reader has left out because they are null.
+fn note_nulls(body: &[u8], request: &ChatRequest, report: &mut Report) {
+    let Ok(fields) = vertex_chat_types::from_slice::<Extra>(body) else { return };
+    for (key, value) in fields.iter() {
+        if value.is_null() && request.extra.get(key).is_none() {
+            report.push(Note {
+                path: key.to_owned(),
+                action: Action::Rewritten,
+                reason: "left out: it is null".to_owned(),
+                rule: Some(Rewrite::DropNulls),
+            });
+        }
+    }
 }
 
 /// Reads a request. Only a parameter that the server certainly takes has to have its type: no source says that the
@@ -173,8 +237,9 @@ fn not_a_request(error: &ParseError, whole: bool) -> Rejection {
 
 /// Checks the request, and takes out or reports what the server does not take.
 fn filter(request: &mut ChatRequest, target: &Target, report: &mut Report) -> Result<(), Rejection> {
-    let Target { dialect, policy } = *target;
+    let Target { dialect, policy, rewrites } = *target;
     let mut problems = Vec::new();
+    rewrite::apply(request, dialect, rewrites, report, &mut problems);
     rules::check(request, dialect, &mut problems);
     for parameter in &PARAMETERS {
         let reason = match parameter.support(dialect) {

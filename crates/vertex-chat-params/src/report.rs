@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::Rewrite;
+
 /// What preparing a request did to it. Printed, one line a note.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -18,6 +20,8 @@ pub struct Note {
     pub action: Action,
     /// Why, for a person to read.
     pub reason: String,
+    /// The rule, when it was rewritten by one.
+    pub rule: Option<Rewrite>,
 }
 
 /// What was done.
@@ -33,7 +37,7 @@ pub enum Action {
 }
 
 impl Report {
-    /// The notes, in the order of the table.
+    /// The notes: rewrites in the order of their rules, then parameters in the order of the table.
     #[must_use]
     pub fn notes(&self) -> &[Note] {
         &self.notes
@@ -51,7 +55,11 @@ impl Report {
     }
 
     pub(crate) fn add(&mut self, path: impl Into<String>, action: Action, reason: impl Into<String>) {
-        self.notes.push(Note { path: path.into(), action, reason: reason.into() });
+        self.push(Note { path: path.into(), action, reason: reason.into(), rule: None });
+    }
+
+    pub(crate) fn push(&mut self, note: Note) {
+        self.notes.push(note);
     }
 }
 
@@ -72,7 +80,11 @@ impl fmt::Display for Note {
             Action::Forwarded => "forwarded",
             Action::Rewritten => "rewrote",
         };
-        write!(f, "{action} `{}`: {}", self.path, self.reason)
+        write!(f, "{action} `{}`: {}", self.path, self.reason)?;
+        match self.rule {
+            Some(rule) => write!(f, " ({rule})"),
+            None => Ok(()),
+        }
     }
 }
 

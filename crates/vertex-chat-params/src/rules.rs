@@ -5,7 +5,8 @@
 //! `n` in a stream, the types of parameters that are ignored.
 
 use vertex_chat_types::{
-    ChatRequest, Content, ContentPart, GoogleOptions, ImageDetail, PartType, ResponseFormat, Role,
+    AudioInputFormat, ChatRequest, Content, ContentPart, GoogleOptions, ImageDetail, ImageUrl, InputAudio,
+    PartType, ResponseFormat, Role, Stop,
 };
 
 use crate::Dialect;
@@ -15,6 +16,9 @@ const SHIM: &str = "Vertex AI: error of the OpenAI-compatible endpoint";
 const INFERENCE: &str = "Vertex AI: inference API reference";
 const GUIDE: &str = "Vertex AI: OpenAI compatibility, parameters";
 const PROTOCOL: &str = "OpenAI: Chat Completions reference";
+
+const DEVELOPER: &str = "Gemini Developer API: error of the OpenAI-compatible endpoint";
+const ROUTER: &str = "TGI: router/src/lib.rs";
 
 /// The most stop sequences that Gemini takes.
 const GEMINI_STOPS_MAX: usize = 5;
@@ -41,9 +45,21 @@ pub(crate) fn check(request: &ChatRequest, dialect: Dialect, problems: &mut Vec<
         check.gemini_tools();
         check.gemini_parts();
     }
+    if dialect == Dialect::GeminiDeveloper {
+        check.extra_body();
+        check.audio_formats();
+    }
     if dialect == Dialect::Tgi {
         check.tgi();
     }
+}
+
+/// Every part of every message, with its path.
+fn parts(request: &ChatRequest) -> impl Iterator<Item = (String, &ContentPart)> {
+    request.messages.iter().enumerate().flat_map(|(i, message)| {
+        let parts = message.content.get().into_iter().flat_map(Content::parts).enumerate();
+        parts.map(move |(j, part)| (format!("messages[{i}].content[{j}]"), part))
+    })
 }
 
 struct Check<'a> {
@@ -149,10 +165,7 @@ impl Check<'_> {
             let path = "extra_body.google.thinking_config";
             self.refuse(path, "a budget and a level together", "keep one of the two", GUIDE);
         }
-        if nested.is_some_and(|it| it.extra.get("extra_body").is_some()) {
-            let remedy = "write `extra_body.google`";
-            self.refuse("extra_body.extra_body", "nested once too often", remedy, SHIM);
-        }
+        self.extra_body();
         let wants_json = request.response_format.as_ref().is_some_and(ResponseFormat::is_json);
         let has_tools = request.tools.as_ref().is_some_and(|it| !it.is_empty())
             || request.functions.as_ref().is_some_and(|it| !it.is_empty());
@@ -169,6 +182,24 @@ impl Check<'_> {
             && request.messages.iter().all(|it| matches!(it.role, Role::System | Role::Developer));
         if only_instructions {
             self.refuse("messages", "nothing but system messages", "add a user message", INFERENCE);
+        }
+    }
+
+    fn extra_body(&mut self) {
+        if self.request.extra_body.as_ref().is_some_and(|it| it.extra.get("extra_body").is_some()) {
+            let remedy = "write `extra_body.google`";
+            self.refuse("extra_body.extra_body", "nested once too often", remedy, SHIM);
+        }
+    }
+
+    /// On Vertex any MIME type will do.
+    fn audio_formats(&mut self) {
+        for (path, part) in parts(self.request) {
+            let Some(InputAudio::Object(audio)) = &part.input_audio else { continue };
+            if matches!(&audio.format, Some(AudioInputFormat::Other(_))) {
+                let path = format!("{path}.input_audio.format");
+                self.refuse(path, "not a format that the Developer API takes", "wav or mp3", DEVELOPER);
+            }
         }
     }
 
@@ -244,13 +275,39 @@ impl Check<'_> {
         }
     }
 
+    /// What is here beside the numbers is put right by rewrites, unless they are off.
     fn tgi(&mut self) {
         let request = self.request;
+        if matches!(request.stop, Some(Stop::One(_))) {
+            self.refuse("stop", "one text", "write a list of one", ROUTER);
+        }
+        if let Some(format) = &request.response_format {
+            if format.extra.get("value").is_none() {
+                let remedy = "write the schema as `value`, beside `type`";
+                self.refuse("response_format", "not in TGI's form", remedy, ROUTER);
+            }
+            if request.tools.as_ref().is_some_and(|it| !it.is_empty()) {
+                let message = "together with tools, which TGI cannot do";
+                self.refuse("response_format", message, "leave one out", ROUTER);
+            }
+        }
+        for (i, tool) in request.tools.iter().flatten().enumerate() {
+            let Some(function) = &tool.function else { continue };
+            if function.parameters.is_none() && function.extra.get("arguments").is_none() {
+                let path = format!("tools[{i}].function.parameters");
+                self.refuse(path, "it is missing", r#"write {"type":"object","properties":{}}"#, ROUTER);
+            }
+        }
+        for (path, part) in parts(request) {
+            if matches!(part.image_url, Some(ImageUrl::Bare(_))) {
+                self.refuse(format!("{path}.image_url"), "a bare address", "write {\"url\": …}", ROUTER);
+            }
+        }
         if request.seed.is_some_and(|seed| seed < 0) {
-            self.refuse("seed", "below 0", "", "TGI: router/src/lib.rs");
+            self.refuse("seed", "below 0", "", ROUTER);
         }
         if request.top_logprobs.is_some_and(|it| !(0..=5).contains(&it)) {
-            self.refuse("top_logprobs", "not between 0 and 5", "", "TGI: router/src/lib.rs");
+            self.refuse("top_logprobs", "not between 0 and 5", "", ROUTER);
         }
     }
 }

@@ -9,7 +9,7 @@ use vertex_chat_auth::{
     AccessToken, Credentials, CredentialsOptions, DEFAULT_UNIVERSE, Environment, PROJECT_VARIABLES, Secret,
     StaticToken, TokenSource,
 };
-use vertex_chat_params::{Dialect, Policy};
+use vertex_chat_params::{Dialect, Policy, Rewrites};
 use vertex_chat_transport::{Clock, Connector, HttpConnector, Profile, RetryPolicy, SystemClock, Timeouts};
 
 use crate::Error;
@@ -58,6 +58,7 @@ pub struct ClientBuilder {
     api_version: Option<String>,
     dialect: Option<Dialect>,
     policy: Option<Policy>,
+    rewrites: Rewrites,
     credentials: Given,
     quota_project: Option<String>,
     timeouts: Timeouts,
@@ -92,6 +93,7 @@ impl fmt::Debug for ClientBuilder {
             .field("endpoint", &self.endpoint)
             .field("dialect", &self.dialect)
             .field("policy", &self.policy)
+            .field("rewrites", &self.rewrites)
             .field("credentials", &self.credentials)
             .field("quota_project", &self.quota_project)
             .field("timeouts", &self.timeouts)
@@ -120,6 +122,7 @@ impl ClientBuilder {
             api_version: None,
             dialect: None,
             policy: None,
+            rewrites: Rewrites::all(),
             credentials: Given::Nothing,
             quota_project: None,
             timeouts: Timeouts::default(),
@@ -186,6 +189,13 @@ impl ClientBuilder {
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = Some(policy);
+        self
+    }
+
+    /// Which [rewrites](vertex_chat_params::Rewrite) are on. Otherwise all.
+    #[must_use]
+    pub fn rewrites(mut self, rewrites: Rewrites) -> Self {
+        self.rewrites = rewrites;
         self
     }
 
@@ -362,6 +372,7 @@ impl ClientBuilder {
             parent_url,
             shape,
             dialect: self.dialect,
+            rewrites: self.rewrites,
             policy: self.policy,
             timeouts: self.timeouts,
             retry: self.retry,

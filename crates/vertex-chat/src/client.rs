@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use serde_json::Value;
 use tracing::{Instrument, Span};
 use vertex_chat_auth::{AccessToken, TokenSource};
-use vertex_chat_params::{Dialect, Policy, Report, Target, prepare_in_place};
+use vertex_chat_params::{Dialect, Policy, Report, Rewrites, Target, prepare_in_place};
 use vertex_chat_transport::{
     Body, Clock, Exchange, Request, RetryBudget, RetryPolicy, Sent, Timeouts, TransportError,
     TransportErrorKind, is_retryable_status, retry_after, send_within,
@@ -50,6 +50,7 @@ pub(crate) struct Settings {
     pub(crate) shape: Shape,
     pub(crate) dialect: Option<Dialect>,
     pub(crate) policy: Option<Policy>,
+    pub(crate) rewrites: Rewrites,
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: RetryPolicy,
     pub(crate) retry_after_sending: bool,
@@ -237,8 +238,8 @@ impl Client {
     async fn open(&self, request: &mut ChatRequest, options: &CallOptions) -> Result<(Body, Meta), Error> {
         let dialect = self.dialect(request.model.as_deref());
         let policy = options.policy.or(self.0.policy).unwrap_or_else(|| dialect.default_policy());
-        let prepared =
-            prepare_in_place(request, &Target::new(dialect).with_policy(policy)).map_err(Error::rejected)?;
+        let target = Target::new(dialect).with_policy(policy).with_rewrites(self.0.rewrites);
+        let prepared = prepare_in_place(request, &target).map_err(Error::rejected)?;
         let (body, report) = prepared.into_parts();
         let mut request = Request::new(Bytes::from(body));
         *request.method_mut() = Method::POST;

@@ -84,7 +84,7 @@ pub use vertex_chat_transport as transport;
 pub use vertex_chat_types as types;
 
 pub use vertex_chat_auth::Environment;
-pub use vertex_chat_params::{Dialect, Policy, Report};
+pub use vertex_chat_params::{Dialect, Policy, Report, Rewrite, Rewrites};
 pub use vertex_chat_transport::{RetryPolicy, Sent, Timeouts};
 pub use vertex_chat_types::{
     Accumulator, ApiError, ChatCompletion, ChatCompletionChunk, ChatRequest, Content, ContentPart,

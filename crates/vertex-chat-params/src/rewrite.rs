@@ -1,0 +1,649 @@
+//! Rewrites: the same request in the form that a server takes.
+//!
+//! Each has a name, says in the report what it did and why, and can be switched off.
+
+use std::fmt;
+use std::str::FromStr;
+
+use vertex_chat_types::{
+    ChatRequest, Content, ContentPart, Extra, ExtraBody, ExtraContent, GoogleContent, GoogleOptions,
+    ImageUrl, Json, Message, Nullable, PartType, ResponseFormatType, Role, Stop, ToolCall,
+};
+
+use crate::Dialect;
+use crate::report::{Action, Note, Problem, Report};
+use crate::schema::reduce_schema;
+use crate::signature::{SIGNATURE_ESCAPE, split_id};
+
+use Dialect::{GeminiDeveloper, OpenAi, Tgi, VertexGemini2, VertexGemini3, Vllm};
+
+const GEMINI: &[Dialect] = &[VertexGemini2, VertexGemini3, GeminiDeveloper];
+const ON_VERTEX: &[Dialect] = &[VertexGemini2, VertexGemini3];
+const TGI: &[Dialect] = &[Tgi];
+
+/// The rules, each with its name, the dialects it is for, what it does, and where the need for it is known from.
+macro_rules! rewrites {
+    ($($(#[$meta:meta])* $Rule:ident = $name:literal, $dialects:expr, $does:literal, $source:literal;)*) => {
+        /// A rule by which a request is put into the form that a server takes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Rewrite {
+            $(#[doc = $does] $Rule,)*
+        }
+
+        impl Rewrite {
+            /// All of them, in the order in which they are applied.
+            pub const ALL: &[Self] = &[$(Self::$Rule,)*];
+
+            /// The name for configuration.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$Rule => $name,)* }
+            }
+
+            /// What it does, in a sentence.
+            #[must_use]
+            pub fn description(self) -> &'static str {
+                match self { $(Self::$Rule => $does,)* }
+            }
+
+            /// The dialects that it is for.
+            #[must_use]
+            pub fn dialects(self) -> &'static [Dialect] {
+                match self { $(Self::$Rule => $dialects,)* }
+            }
+
+            /// Where the need for it is known from.
+            #[must_use]
+            pub fn source(self) -> &'static str {
+                match self { $(Self::$Rule => $source,)* }
+            }
+        }
+    };
+}
+
+rewrites! {
+    GooglePublisher = "google-publisher", ON_VERTEX,
+        "A bare Gemini or Gemma name gets its publisher: `google/gemini-…`.",
+        "Vertex AI: error of the OpenAI-compatible endpoint";
+    MaxTokensAlias = "max-tokens-alias", &[VertexGemini2, VertexGemini3, GeminiDeveloper, Tgi],
+        "Of `max_tokens` and `max_completion_tokens`, which are two names of one parameter, the newer stays.",
+        "Vertex AI: OpenAI compatibility, supported parameters; TGI: router/src/lib.rs";
+    ExtraBodyNesting = "extra-body-nesting", GEMINI,
+        "Google's options, nested once too little or too often, go to `extra_body.google`.",
+        "Vertex AI: OpenAI compatibility, Gemini parameters";
+    EffortOrThinkingConfig = "effort-or-thinking-config", GEMINI,
+        "Beside a `thinking_config`, which says more, `reasoning_effort` is left out.",
+        "Vertex AI: error of the OpenAI-compatible endpoint";
+    DeveloperToSystem = "developer-to-system", &[VertexGemini2, VertexGemini3, GeminiDeveloper, Tgi],
+        "The role `developer` becomes `system`.",
+        "Vertex AI: OpenAI compatibility, messages";
+    SignatureFromId = "signature-from-id", &Dialect::ALL,
+        "A thought signature in a tool call's id is taken out; Gemini gets it where it belongs.",
+        "Gemini: thought signatures";
+    VertexExtraContent = "vertex-extra-content", GEMINI,
+        "`extra_content.vertex`, as some gateways write it, becomes `extra_content.google`.",
+        "Gemini: thought signatures";
+    SignatureEscape = "signature-escape", &[VertexGemini3, GeminiDeveloper],
+        "A tool call of the current turn that has lost its thought signature gets Google's value for that.",
+        "Gemini: thought signatures";
+    StripExtraContent = "strip-extra-content", &[Vllm, Tgi, OpenAi],
+        "Google's `extra_content` is left out of messages, parts and tool calls.",
+        "OpenAI: Chat Completions reference";
+    ToolResultOrder = "tool-result-order", GEMINI,
+        "Tool results follow their calls, in the order of the calls.",
+        "Gemini: thought signatures";
+    ImageNeedsText = "image-needs-text", ON_VERTEX,
+        "A message of pictures only gets a text of one space.",
+        "Vertex AI: error of the native endpoint";
+    GeminiSchema = "gemini-schema", GEMINI,
+        "JSON Schemas are reduced to what Gemini takes: references inlined, `const`, `oneOf` and `allOf` in other words.",
+        "Vertex AI: Schema reference";
+    StopToList = "stop-to-list", TGI,
+        "One stop sequence becomes a list of one.",
+        "TGI: router/src/lib.rs";
+    TgiResponseFormat = "tgi-response-format", TGI,
+        "`response_format` gets TGI's form, with the schema in `value`.",
+        "TGI: router/src/lib.rs";
+    TgiToolParameters = "tgi-tool-parameters", TGI,
+        "A tool without parameters gets an empty object of them.",
+        "TGI: router/src/lib.rs";
+    ContentWithToolCalls = "content-with-tool-calls", TGI,
+        "A message with tool calls is sent without its text, for TGI would drop the calls.",
+        "TGI: router/src/lib.rs";
+    ImageUrlObject = "image-url-object", &[Tgi, OpenAi],
+        "A bare `image_url` becomes an object with `url`.",
+        "OpenAI: Chat Completions reference; TGI: router/src/lib.rs";
+    DropNulls = "drop-nulls", TGI,
+        "Parameters that are null are left out.",
+        "TGI: router/src/lib.rs";
+}
+
+impl Rewrite {
+    /// Whether it is for this kind of server.
+    #[must_use]
+    pub fn applies_to(self, dialect: Dialect) -> bool {
+        self.dialects().contains(&dialect)
+    }
+}
+
+impl fmt::Display for Rewrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Rewrite {
+    type Err = ParseRewriteError;
+    /// # Errors
+    /// When there is no rule of this [name](Self::name).
+    fn from_str(name: &str) -> Result<Self, ParseRewriteError> {
+        Self::ALL.iter().copied().find(|it| it.name() == name).ok_or(ParseRewriteError(()))
+    }
+}
+
+/// No rule of that name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseRewriteError(());
+
+impl fmt::Display for ParseRewriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it is one of ")?;
+        for (i, rule) in Rewrite::ALL.iter().enumerate() {
+            let separator = if i == 0 { "" } else { ", " };
+            write!(f, "{separator}{rule}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ParseRewriteError {}
+
+/// Which rules are on. By default all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Rewrites(u32);
+
+impl Default for Rewrites {
+    fn default() -> Self {
+        Self::all()
+    }
+}
+
+impl Rewrites {
+    /// All rules.
+    #[must_use]
+    pub fn all() -> Self {
+        Self(u32::MAX)
+    }
+
+    /// No rule: what a server takes in another form only is refused or sent as it is.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(0)
+    }
+
+    /// These and one more.
+    #[must_use]
+    pub fn with(self, rule: Rewrite) -> Self {
+        Self(self.0 | 1 << rule as u32)
+    }
+
+    /// These but for one.
+    #[must_use]
+    pub fn without(self, rule: Rewrite) -> Self {
+        Self(self.0 & !(1 << rule as u32))
+    }
+
+    /// Whether a rule is on.
+    #[must_use]
+    pub fn contains(self, rule: Rewrite) -> bool {
+        self.0 & 1 << rule as u32 != 0
+    }
+}
+
+impl fmt::Debug for Rewrites {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set()
+            .entries(Rewrite::ALL.iter().filter(|it| self.contains(**it)).map(|it| it.name()))
+            .finish()
+    }
+}
+
+/// Applies the rules that are on and for this dialect.
+pub(crate) fn apply(
+    request: &mut ChatRequest,
+    dialect: Dialect,
+    rewrites: Rewrites,
+    report: &mut Report,
+    problems: &mut Vec<Problem>,
+) {
+    for &rule in Rewrite::ALL {
+        if !rewrites.contains(rule) || !rule.applies_to(dialect) {
+            continue;
+        }
+        let mut rewriter = Rewriter { request, dialect, rule, report, problems };
+        match rule {
+            Rewrite::GooglePublisher => rewriter.google_publisher(),
+            Rewrite::MaxTokensAlias => rewriter.max_tokens_alias(),
+            Rewrite::ExtraBodyNesting => rewriter.extra_body_nesting(),
+            Rewrite::EffortOrThinkingConfig => rewriter.effort_or_thinking_config(),
+            Rewrite::DeveloperToSystem => rewriter.developer_to_system(),
+            Rewrite::SignatureFromId => rewriter.signature_from_id(),
+            Rewrite::VertexExtraContent => rewriter.vertex_extra_content(),
+            Rewrite::SignatureEscape => rewriter.signature_escape(),
+            Rewrite::StripExtraContent => rewriter.strip_extra_content(),
+            Rewrite::ToolResultOrder => rewriter.tool_result_order(),
+            Rewrite::ImageNeedsText => rewriter.image_needs_text(),
+            Rewrite::GeminiSchema => rewriter.gemini_schema(),
+            Rewrite::StopToList => rewriter.stop_to_list(),
+            Rewrite::TgiResponseFormat => rewriter.tgi_response_format(),
+            Rewrite::TgiToolParameters => rewriter.tgi_tool_parameters(),
+            Rewrite::ContentWithToolCalls => rewriter.content_with_tool_calls(),
+            Rewrite::ImageUrlObject => rewriter.image_url_object(),
+            Rewrite::DropNulls => rewriter.drop_nulls(),
+        }
+    }
+}
+
+struct Rewriter<'a> {
+    request: &'a mut ChatRequest,
+    dialect: Dialect,
+    rule: Rewrite,
+    report: &'a mut Report,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Rewriter<'_> {
+    fn note(&mut self, path: impl Into<String>, reason: impl Into<String>) {
+        self.report.push(Note {
+            path: path.into(),
+            action: Action::Rewritten,
+            reason: reason.into(),
+            rule: Some(self.rule),
+        });
+    }
+
+    fn google_publisher(&mut self) {
+        let Some(model) = &mut self.request.model else { return };
+        if !model.contains('/') && (model.starts_with("gemini-") || model.starts_with("gemma-")) {
+            model.insert_str(0, "google/");
+            self.note("model", "the endpoint `openapi` wants the publisher in front");
+        }
+    }
+
+    fn max_tokens_alias(&mut self) {
+        if self.request.max_completion_tokens.is_some() && self.request.max_tokens.take().is_some() {
+            self.note("max_tokens", "it is another name of `max_completion_tokens`, which stays");
+        }
+    }
+
+    fn extra_body_nesting(&mut self) {
+        let mut nested: Vec<(&str, GoogleOptions)> = Vec::new();
+        if let Some(google) = self.request.google.take() {
+            nested.push(("google", google));
+        }
+        // Once too often, or twice.
+        while let Some(inner) = self.request.extra_body.as_ref().and_then(|it| it.extra.get("extra_body")) {
+            let Ok(inner) = inner.parse_as::<ExtraBody>() else { break };
+            let body = self.request.extra_body.get_or_insert_default();
+            body.extra.remove("extra_body");
+            for (key, value) in inner.extra.iter() {
+                if body.extra.get(key).is_none() {
+                    body.extra.insert(key, value.clone());
+                }
+            }
+            nested.push(("extra_body.extra_body", inner.google.unwrap_or_default()));
+        }
+        for (path, google) in nested {
+            let body = self.request.extra_body.get_or_insert_default();
+            body.google = Some(together(body.google.take().unwrap_or_default(), &google));
+            self.note(path, "it went to `extra_body.google`");
+        }
+    }
+
+    fn effort_or_thinking_config(&mut self) {
+        let google = self
+            .request
+            .extra_body
+            .as_ref()
+            .and_then(|it| it.google.as_ref())
+            .or(self.request.google.as_ref());
+        let has_config = google.is_some_and(|it| it.thinking_config.is_some());
+        if has_config && self.request.reasoning_effort.take().is_some() {
+            self.note("reasoning_effort", "left out: together with a `thinking_config` it is refused");
+        }
+    }
+
+    fn developer_to_system(&mut self) {
+        for i in 0..self.request.messages.len() {
+            let message = &mut self.request.messages[i];
+            if message.role == Role::Developer {
+                message.role = Role::System;
+                self.note(format!("messages[{i}].role"), "`developer` became `system`");
+            }
+        }
+    }
+
+    fn signature_from_id(&mut self) {
+        let is_gemini = GEMINI.contains(&self.dialect);
+        let mut notes = Vec::new();
+        for (i, message) in self.request.messages.iter_mut().enumerate() {
+            for (j, call) in message.tool_calls.iter_mut().flatten().enumerate() {
+                let Some((id, Some(signature))) = call.id.as_deref().map(split_id) else { continue };
+                let (id, signature) = (id.to_owned(), signature.to_owned());
+                call.id = Some(id);
+                let path = format!("messages[{i}].tool_calls[{j}].id");
+                if is_gemini && call.thought_signature().is_none() {
+                    let google = call.extra_content.get_or_insert_default().google.get_or_insert_default();
+                    google.thought_signature = Some(signature);
+                    notes.push((path, "the thought signature in it went to `extra_content.google`"));
+                } else {
+                    notes.push((path, "the thought signature in it was taken out"));
+                }
+            }
+            if let Some((id, Some(_))) = message.tool_call_id.as_deref().map(split_id) {
+                message.tool_call_id = Some(id.to_owned());
+                notes.push((
+                    format!("messages[{i}].tool_call_id"),
+                    "the thought signature in it was taken out",
+                ));
+            }
+        }
+        for (path, reason) in notes {
+            self.note(path, reason);
+        }
+    }
+
+    fn vertex_extra_content(&mut self) {
+        self.every_extra_content(
+            |extra_content| {
+                let Some(vertex) = extra_content.as_mut().and_then(|it| it.extra.get("vertex")) else {
+                    return false;
+                };
+                let Ok(vertex) = vertex.parse_as::<GoogleContent>() else { return false };
+                let extra_content = extra_content.get_or_insert_default();
+                extra_content.extra.remove("vertex");
+                // What Google's own key says counts.
+                let google = extra_content.google.get_or_insert_default();
+                google.thought = google.thought.or(vertex.thought);
+                google.thought_signature = google.thought_signature.take().or(vertex.thought_signature);
+                google.parts = google.parts.take().or(vertex.parts);
+                google.mime_type = google.mime_type.take().or(vertex.mime_type);
+                true
+            },
+            "`vertex` became `google`",
+        );
+    }
+
+    fn strip_extra_content(&mut self) {
+        self.every_extra_content(
+            |extra_content| extra_content.take().is_some(),
+            "left out: it is for Google only",
+        );
+    }
+
+    /// Does something to the `extra_content` of every message, part, call and sound, and notes where it did.
+    fn every_extra_content(&mut self, change: impl Fn(&mut Option<ExtraContent>) -> bool, reason: &str) {
+        let mut changed = Vec::new();
+        for (i, message) in self.request.messages.iter_mut().enumerate() {
+            let mut places = vec![(String::new(), &mut message.extra_content)];
+            if let Some(audio) = &mut message.audio {
+                places.push((".audio".to_owned(), &mut audio.extra_content));
+            }
+            let calls = message.tool_calls.iter_mut().flatten().enumerate();
+            places.extend(calls.map(|(j, call)| (format!(".tool_calls[{j}]"), &mut call.extra_content)));
+            if let Nullable::Value(Content::Parts(parts)) = &mut message.content {
+                let parts = parts.iter_mut().enumerate();
+                places.extend(parts.map(|(j, part)| (format!(".content[{j}]"), &mut part.extra_content)));
+            }
+            for (path, place) in places {
+                if change(place) {
+                    changed.push(format!("messages[{i}]{path}.extra_content"));
+                }
+            }
+        }
+        for path in changed {
+            self.note(path, reason);
+        }
+    }
+
+    /// Gemini 3 wants the signature of the first call of every step of the current turn; Gemini 2 wants none.
+    fn signature_escape(&mut self) {
+        if Dialect::of_vertex_model(self.request.model.as_deref()) == VertexGemini2 {
+            return;
+        }
+        let messages = &mut self.request.messages;
+        let turn = messages.iter().rposition(|it| it.role == Role::User).map_or(0, |at| at + 1);
+        let mut paths = Vec::new();
+        for (i, message) in messages.iter_mut().enumerate().skip(turn) {
+            let of_message = message.extra_content.as_ref().and_then(|it| it.google.as_ref());
+            let signed = of_message.is_some_and(|it| it.thought_signature.is_some());
+            let Some(calls) = message.tool_calls.as_mut().filter(|it| !it.is_empty()) else { continue };
+            if signed || calls.iter().any(|call| call.thought_signature().is_some()) {
+                continue;
+            }
+            let google = calls[0].extra_content.get_or_insert_default().google.get_or_insert_default();
+            google.thought_signature = Some(SIGNATURE_ESCAPE.to_owned());
+            paths.push(format!("messages[{i}].tool_calls[0].extra_content.google.thought_signature"));
+        }
+        for path in paths {
+            self.note(path, "it was lost, and Google's value for that stands in its place");
+        }
+    }
+
+    fn tool_result_order(&mut self) {
+        let mut i = 0;
+        while i < self.request.messages.len() {
+            let ids: Vec<String> = call_ids(&self.request.messages[i]);
+            let start = i + 1;
+            i += 1;
+            if ids.is_empty() {
+                continue;
+            }
+            let messages = &mut self.request.messages;
+            // Up to the model's next words; ids are used again over rounds.
+            let is_model = |it: &Message| matches!(it.role, Role::Assistant | Role::Model);
+            let end = messages[start..].iter().position(is_model).map_or(messages.len(), |at| start + at);
+            let rank = |message: &Message| {
+                let id = message.tool_call_id.as_deref().filter(|_| message.role == Role::Tool);
+                id.and_then(|id| ids.iter().position(|it| it == id)).unwrap_or(usize::MAX)
+            };
+            if !messages[start..end].is_sorted_by_key(rank) {
+                messages[start..end].sort_by_key(rank);
+                self.note(format!("messages[{start}]"), "tool results were put in the order of their calls");
+            }
+        }
+    }
+
+    fn image_needs_text(&mut self) {
+        for i in 0..self.request.messages.len() {
+            let message = &mut self.request.messages[i];
+            let Nullable::Value(Content::Parts(parts)) = &mut message.content else { continue };
+            if message.role == Role::User
+                && parts.iter().any(|it| it.image_url.is_some())
+                && parts.iter().all(|it| it.text.is_none())
+            {
+                parts.push(ContentPart::text(" "));
+                self.note(format!("messages[{i}].content"), "a text of one space was added to the pictures");
+            }
+        }
+    }
+
+    fn gemini_schema(&mut self) {
+        let tools = self.request.tools.take();
+        let mut tools = tools;
+        for (i, tool) in tools.iter_mut().flatten().enumerate() {
+            if let Some(function) = &mut tool.function {
+                self.parameters(&mut function.parameters, &format!("tools[{i}].function.parameters"));
+            }
+        }
+        self.request.tools = tools;
+        let mut functions = self.request.functions.take();
+        for (i, function) in functions.iter_mut().flatten().enumerate() {
+            self.parameters(&mut function.parameters, &format!("functions[{i}].parameters"));
+        }
+        self.request.functions = functions;
+        let mut format = self.request.response_format.take();
+        if let Some(schema) = format.as_mut().and_then(|it| it.json_schema.as_mut()) {
+            self.schema(&mut schema.schema, "response_format.json_schema.schema");
+        }
+        self.request.response_format = format;
+    }
+
+    fn parameters(&mut self, parameters: &mut Option<Json>, path: &str) {
+        self.schema(parameters, path);
+        let is_empty = parameters.as_ref().and_then(|it| it.parse_as::<Extra>().ok()).is_some_and(|schema| {
+            let nothing = |it: Option<&Json>| {
+                it.is_none_or(|it| it.parse_as::<Extra>().is_ok_and(|properties| properties.is_empty()))
+            };
+            let is_object =
+                schema.get("type").and_then(Json::to_text).is_none_or(|it| it.eq_ignore_ascii_case("object"));
+            is_object
+                && nothing(schema.get("properties"))
+                && ["anyOf", "items", "enum"].iter().all(|key| schema.get(key).is_none())
+        });
+        if is_empty {
+            *parameters = None;
+            self.note(path, "left out: an object without properties is refused");
+        }
+    }
+
+    fn schema(&mut self, schema: &mut Option<Json>, path: &str) {
+        let Some(whole) = schema.as_ref() else { return };
+        let within = |inner: &str| if inner.is_empty() { path.to_owned() } else { format!("{path}.{inner}") };
+        match reduce_schema(whole, self.dialect) {
+            Ok(None) => {}
+            Ok(Some((reduced, changes))) => {
+                *schema = Some(reduced);
+                if changes.is_empty() {
+                    self.note(path, "the schema is written in Gemini's words");
+                }
+                for change in changes {
+                    let narrows = if change.narrows { "; this lets less through than before" } else { "" };
+                    self.note(within(&change.path), format!("{}{narrows}", change.what));
+                }
+            }
+            Err(error) => self.problems.push(Problem {
+                path: within(error.path()),
+                message: error.to_string(),
+                remedy: "write it without, or switch the rule `gemini-schema` off".to_owned(),
+                source: self.rule.source(),
+            }),
+        }
+    }
+
+    fn stop_to_list(&mut self) {
+        if let Some(Stop::One(one)) = &mut self.request.stop {
+            let one = std::mem::take(one);
+            self.request.stop = Some(Stop::Many(vec![one]));
+            self.note("stop", "one sequence became a list of one");
+        }
+    }
+
+    fn tgi_response_format(&mut self) {
+        let Some(format) = &mut self.request.response_format else { return };
+        if format.extra.get("value").is_some() {
+            return;
+        }
+        let any_object = || r#"{"type":"object"}"#.parse::<Json>().expect("because it is JSON");
+        let value = match (&format.r#type, format.json_schema.take()) {
+            (Some(ResponseFormatType::Text), _) => {
+                self.request.response_format = None;
+                self.note("response_format", "left out: text is what there is without it");
+                return;
+            }
+            (_, Some(mut schema)) => {
+                schema.schema.get_or_insert_with(any_object);
+                Json::from_serialize(&schema).expect("because a schema is JSON")
+            }
+            _ if format.is_json() => {
+                format.r#type = Some(ResponseFormatType::JsonObject);
+                any_object()
+            }
+            _ => return,
+        };
+        format.extra.insert("value", value);
+        self.note("response_format", "the schema went to `value`");
+    }
+
+    fn tgi_tool_parameters(&mut self) {
+        let mut paths = Vec::new();
+        for (i, tool) in self.request.tools.iter_mut().flatten().enumerate() {
+            let Some(function) = &mut tool.function else { continue };
+            if function.parameters.is_none() && function.extra.get("arguments").is_none() {
+                let none = r#"{"type":"object","properties":{}}"#;
+                function.parameters = Some(none.parse().expect("because it is JSON"));
+                paths.push(format!("tools[{i}].function.parameters"));
+            }
+        }
+        for path in paths {
+            self.note(path, "an empty object was added");
+        }
+    }
+
+    fn content_with_tool_calls(&mut self) {
+        for i in 0..self.request.messages.len() {
+            let message = &mut self.request.messages[i];
+            let has_calls = message.tool_calls.as_ref().is_some_and(|it| !it.is_empty());
+            if has_calls && !message.content.is_absent() {
+                message.content = Nullable::Absent;
+                self.note(format!("messages[{i}].content"), "left out beside the tool calls");
+            }
+        }
+    }
+
+    fn image_url_object(&mut self) {
+        let mut paths = Vec::new();
+        for (i, message) in self.request.messages.iter_mut().enumerate() {
+            let Nullable::Value(Content::Parts(parts)) = &mut message.content else { continue };
+            for (j, part) in parts.iter_mut().enumerate() {
+                if let Some(ImageUrl::Bare(url)) = &mut part.image_url {
+                    // The URL may be a picture of megabytes: it is moved, not copied.
+                    let object = ContentPart::image_url(std::mem::take(url));
+                    part.image_url = object.image_url;
+                    part.r#type.get_or_insert(PartType::ImageUrl);
+                    paths.push(format!("messages[{i}].content[{j}].image_url"));
+                }
+            }
+        }
+        for path in paths {
+            self.note(path, "the address became an object with `url`");
+        }
+    }
+
+    fn drop_nulls(&mut self) {
+        let nulls: Vec<String> = self
+            .request
+            .extra
+            .iter()
+            .filter(|(_, value)| value.is_null())
+            .map(|(key, _)| key.to_owned())
+            .collect();
+        for key in nulls {
+            self.request.extra.remove(&key);
+            self.note(key, "left out: it is null");
+        }
+    }
+}
+
+/// The ids of a message's calls.
+fn call_ids(message: &Message) -> Vec<String> {
+    message.tool_calls.iter().flatten().filter_map(|call: &ToolCall| call.id.clone()).collect()
+}
+
+/// Google's options from two places; where both say something, the first counts.
+fn together(first: GoogleOptions, second: &GoogleOptions) -> GoogleOptions {
+    let fields = |it: &GoogleOptions| {
+        Json::from_serialize(it)
+            .and_then(|json| json.parse_as::<Extra>())
+            .expect("because options are an object")
+    };
+    let mut all = fields(&first);
+    for (key, value) in fields(second).iter() {
+        if all.get(key).is_none() {
+            all.insert(key, value.clone());
+        }
+    }
+    let json = Json::from_serialize(&all).expect("because fields are JSON");
+    json.parse_as().unwrap_or(first)
+}

@@ -1,0 +1,406 @@
+//! Each rewrite: what it makes of a request, what it tells, and that it can be switched off.
+
+#![allow(clippy::needless_pass_by_value, reason = "`json!` makes values")]
+#![allow(clippy::unwrap_used, reason = "a test says no more than that it failed")]
+
+use serde_json::{Value, json};
+use vertex_chat_params::{
+    Action, Dialect, Rejection, Report, Rewrite, Rewrites, SIGNATURE_ESCAPE, Target, prepare_json, sign_id,
+};
+
+const GEMINI_3: &str = "google/gemini-3-flash-preview";
+
+fn send(request: &Value, target: &Target) -> Result<(Value, Report), Rejection> {
+    let prepared = prepare_json(request.to_string().into_bytes(), target)?;
+    Ok((serde_json::from_slice(prepared.body()).unwrap(), prepared.report().clone()))
+}
+
+fn with(fields: Value) -> Value {
+    let mut request = json!({"model": GEMINI_3, "messages": [{"role": "user", "content": "hi"}]});
+    request.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    request
+}
+
+/// With the rule alone `before` becomes `after` and the report names the paths; without it the report does not name it.
+#[track_caller]
+fn check(rule: Rewrite, dialect: Dialect, before: Value, after: Value, paths: &[&str]) {
+    let alone = Target::new(dialect).with_rewrites(Rewrites::none().with(rule));
+    let (before, after) = (with(before), with(after));
+    let (sent, report) = send(&before, &alone).unwrap();
+    assert_eq!(sent, after, "{report}");
+    let notes = report.notes().iter().filter(|note| note.rule == Some(rule));
+    let told: Vec<&str> = notes.clone().map(|note| note.path.as_str()).collect();
+    assert_eq!(told, paths);
+    assert!(notes.clone().all(|note| note.action == Action::Rewritten && !note.reason.is_empty()));
+    assert!(report.to_string().contains(rule.name()));
+    // Once is enough.
+    let (again, report) = send(&sent, &alone).unwrap();
+    assert_eq!(again, after);
+    assert!(report.notes().iter().all(|note| note.rule != Some(rule)), "{report}");
+    // Off, nothing happens but that the request may be refused.
+    let off = Target::new(dialect).with_rewrites(Rewrites::all().without(rule));
+    if let Ok((_, report)) = send(&before, &off) {
+        assert!(report.notes().iter().all(|note| note.rule != Some(rule)), "{report}");
+    }
+    // Other kinds of servers get it as it is.
+    for other in Dialect::ALL.into_iter().filter(|it| !rule.applies_to(*it)) {
+        let target = Target::new(other).with_rewrites(Rewrites::none().with(rule));
+        if let Ok((_, report)) = send(&before, &target) {
+            assert!(report.notes().iter().all(|note| note.rule != Some(rule)), "{other}: {report}");
+        }
+    }
+}
+
+fn user(content: Value) -> Value {
+    json!({"messages": [{"role": "user", "content": content}]})
+}
+
+fn call(id: &str) -> Value {
+    json!({"id": id, "type": "function", "function": {"name": "f", "arguments": "{}"}})
+}
+
+fn result(id: &str) -> Value {
+    json!({"role": "tool", "tool_call_id": id, "content": id})
+}
+
+fn signed(mut call: Value, signature: &str) -> Value {
+    call["extra_content"] = json!({"google": {"thought_signature": signature}});
+    call
+}
+
+#[test]
+fn every_rule_has_a_name_a_reason_and_a_source() {
+    for rule in Rewrite::ALL {
+        assert_eq!(rule.name().parse::<Rewrite>(), Ok(*rule));
+        assert!(!rule.description().is_empty() && !rule.source().is_empty() && !rule.dialects().is_empty());
+    }
+    assert!("no-such-rule".parse::<Rewrite>().unwrap_err().to_string().contains("stop-to-list"));
+    let off = Rewrites::all().without(Rewrite::DropNulls);
+    assert!(!off.contains(Rewrite::DropNulls) && off.contains(Rewrite::StopToList));
+    assert_eq!(format!("{:?}", Rewrites::none().with(Rewrite::StopToList)), r#"{"stop-to-list"}"#);
+}
+
+#[test]
+fn a_bare_gemini_gets_its_publisher_and_nobody_else_does() {
+    let model = |name: &str| json!({"model": name});
+    check(
+        Rewrite::GooglePublisher,
+        Dialect::VertexGemini3,
+        model("gemini-3-flash"),
+        model("google/gemini-3-flash"),
+        &["model"],
+    );
+    check(
+        Rewrite::GooglePublisher,
+        Dialect::VertexGemini2,
+        model("gemma-3-27b"),
+        model("google/gemma-3-27b"),
+        &["model"],
+    );
+    for kept in ["openai/gpt-oss-120b-maas", "google/gemini-2.5-flash", "meta/llama-4-maas"] {
+        let dialect = Dialect::of_vertex_model(Some(kept));
+        let (sent, report) = send(&with(model(kept)), &Target::new(dialect)).unwrap();
+        assert_eq!((sent["model"].as_str(), report.is_empty()), (Some(kept), true));
+    }
+    let body = with(model("gemini-2.5-flash")).to_string().into_bytes();
+    let prepared = prepare_json(body, &Target::new(Dialect::VertexGemini2)).unwrap();
+    assert_eq!(prepared.model(), Some("google/gemini-2.5-flash"));
+}
+
+#[test]
+fn of_two_names_one_stays() {
+    let both = json!({"max_tokens": 5, "max_completion_tokens": 7});
+    for dialect in [Dialect::VertexGemini2, Dialect::VertexGemini3, Dialect::GeminiDeveloper, Dialect::Tgi] {
+        check(
+            Rewrite::MaxTokensAlias,
+            dialect,
+            both.clone(),
+            json!({"max_completion_tokens": 7}),
+            &["max_tokens"],
+        );
+    }
+}
+
+#[test]
+fn googles_options_go_where_they_belong() {
+    let right = json!({"extra_body": {"google": {"thought_tag_marker": "think"}}});
+    let rule = Rewrite::ExtraBodyNesting;
+    for dialect in [Dialect::VertexGemini2, Dialect::VertexGemini3, Dialect::GeminiDeveloper] {
+        check(rule, dialect, json!({"google": {"thought_tag_marker": "think"}}), right.clone(), &["google"]);
+        let twice = json!({"extra_body": {"extra_body": right["extra_body"]}});
+        check(rule, dialect, twice, right.clone(), &["extra_body.extra_body"]);
+        let thrice = json!({"extra_body": {"extra_body": {"extra_body": right["extra_body"]}}});
+        check(rule, dialect, thrice, right.clone(), &["extra_body.extra_body", "extra_body.extra_body"]);
+    }
+    // What is in the right place counts.
+    let both = json!({"google": {"thought_tag_marker": "a", "vendor": 1.50}, "extra_body": {"google": {"thought_tag_marker": "b"}, "x": 1}});
+    let merged = json!({"extra_body": {"google": {"thought_tag_marker": "b", "vendor": 1.50}, "x": 1}});
+    check(rule, Dialect::VertexGemini3, both, merged, &["google"]);
+}
+
+#[test]
+fn a_thinking_config_goes_before_an_effort() {
+    let config = json!({"extra_body": {"google": {"thinking_config": {"thinking_budget": 1}}}});
+    let mut both = config.clone();
+    both["reasoning_effort"] = json!("low");
+    check(
+        Rewrite::EffortOrThinkingConfig,
+        Dialect::VertexGemini2,
+        both.clone(),
+        config,
+        &["reasoning_effort"],
+    );
+    let off = Target::new(Dialect::VertexGemini2)
+        .with_rewrites(Rewrites::all().without(Rewrite::EffortOrThinkingConfig));
+    assert_eq!(send(&with(both), &off).unwrap_err().problems()[0].path, "reasoning_effort");
+    // Also when the config stood in the wrong place.
+    let misplaced =
+        with(json!({"reasoning_effort": "low", "google": {"thinking_config": {"thinking_budget": 1}}}));
+    let (sent, _) = send(&misplaced, &Target::new(Dialect::VertexGemini2)).unwrap();
+    assert_eq!(sent.get("reasoning_effort"), None);
+}
+
+#[test]
+fn developers_become_systems() {
+    let of =
+        |role: &str| json!({"messages": [{"role": role, "content": "d"}, {"role": "user", "content": "u"}]});
+    for dialect in [Dialect::VertexGemini3, Dialect::Tgi] {
+        check(Rewrite::DeveloperToSystem, dialect, of("developer"), of("system"), &["messages[0].role"]);
+    }
+}
+
+#[test]
+fn a_signature_comes_out_of_the_id_before_any_server_sees_it() {
+    let id = sign_id("c1", "c2ln").unwrap();
+    let conversation = |call: Value, id: &str| json!({"messages": [{"role": "user", "content": "u"}, {"role": "assistant", "tool_calls": [call]}, result(id)]});
+    let mut before = conversation(call(&id), &id);
+    before["messages"][2]["content"] = json!("c1");
+    let rule = Rewrite::SignatureFromId;
+    let paths = ["messages[1].tool_calls[0].id", "messages[2].tool_call_id"];
+    for dialect in Dialect::ALL {
+        let gemini = dialect.is_vertex_gemini() || dialect == Dialect::GeminiDeveloper;
+        let after = if gemini { signed(call("c1"), "c2ln") } else { call("c1") };
+        check(rule, dialect, before.clone(), conversation(after, "c1"), &paths);
+    }
+    // One that is there counts; a mark without a signature is part of a name.
+    let mut own = before.clone();
+    own["messages"][1]["tool_calls"][0] = signed(call(&id), "own");
+    let (sent, _) = send(&with(own), &Target::new(Dialect::VertexGemini3)).unwrap();
+    assert_eq!(sent["messages"][1]["tool_calls"][0], signed(call("c1"), "own"));
+    assert!(sign_id("c1", "not base64!").is_none() && sign_id("c1", "").is_none());
+    assert!(sign_id("c1", &"A".repeat(vertex_chat_params::SIGNED_ID_BYTES_MAX)).is_none());
+}
+
+#[test]
+fn other_gateways_words_are_understood() {
+    let with_key = |key: &str| {
+        let mut call = call("c1");
+        call["extra_content"] = json!({key: {"thought_signature": "c2ln"}});
+        json!({"messages": [{"role": "user", "content": "u"}, {"role": "assistant", "tool_calls": [call]}, result("c1")]})
+    };
+    let path = "messages[1].tool_calls[0].extra_content";
+    check(
+        Rewrite::VertexExtraContent,
+        Dialect::VertexGemini3,
+        with_key("vertex"),
+        with_key("google"),
+        &[path],
+    );
+}
+
+#[test]
+fn a_lost_signature_of_the_current_turn_is_made_up_for() {
+    let old = json!({"role": "assistant", "tool_calls": [call("old")]});
+    let turn = |calls: Value| {
+        json!({"messages": [
+            {"role": "user", "content": "1"}, old, result("old"), {"role": "assistant", "content": "a"},
+            {"role": "user", "content": "2"}, {"role": "assistant", "tool_calls": calls}, result("a"), result("b"),
+        ]})
+    };
+    let lost = turn(json!([call("a"), call("b")]));
+    let escaped = turn(json!([signed(call("a"), SIGNATURE_ESCAPE), call("b")]));
+    let path = "messages[5].tool_calls[0].extra_content.google.thought_signature";
+    check(Rewrite::SignatureEscape, Dialect::VertexGemini3, lost.clone(), escaped, &[path]);
+    // Only the first of a step has one.
+    let kept = with(turn(json!([signed(call("a"), "c2ln"), call("b")])));
+    assert_eq!(send(&kept, &Target::new(Dialect::VertexGemini3)).unwrap(), (kept.clone(), Report::default()));
+    // Gemini 2 wants none.
+    let mut two = with(lost);
+    two["model"] = json!("google/gemini-2.5-flash");
+    assert!(send(&two, &Target::new(Dialect::VertexGemini2)).unwrap().1.is_empty());
+    two["model"] = json!("gemini-2.5-flash");
+    assert!(send(&two, &Target::new(Dialect::GeminiDeveloper)).unwrap().1.is_empty());
+}
+
+#[test]
+fn googles_extra_content_stays_with_google() {
+    let extra = json!({"google": {"thought": true}});
+    let message = |with_extra: bool| {
+        let mut call = call("c");
+        let mut part = json!({"type": "text", "text": "t"});
+        let mut message = json!({"role": "assistant"});
+        if with_extra {
+            call["extra_content"] = extra.clone();
+            part["extra_content"] = extra.clone();
+            message["extra_content"] = extra.clone();
+        }
+        message["content"] = json!([part]);
+        message["tool_calls"] = json!([call]);
+        json!({"messages": [{"role": "user", "content": "u"}, message, result("c")]})
+    };
+    let paths = [
+        "messages[1].extra_content",
+        "messages[1].tool_calls[0].extra_content",
+        "messages[1].content[0].extra_content",
+    ];
+    for dialect in [Dialect::OpenAi, Dialect::Vllm, Dialect::Tgi] {
+        check(Rewrite::StripExtraContent, dialect, message(true), message(false), &paths);
+    }
+}
+
+#[test]
+fn results_follow_their_calls_in_the_order_of_the_calls() {
+    let calls = json!({"role": "assistant", "tool_calls": [signed(call("a"), "c2ln"), call("b")]});
+    let conversation = |rest: Value| {
+        let mut messages = vec![json!({"role": "user", "content": "u"}), calls.clone()];
+        messages.extend(rest.as_array().unwrap().clone());
+        json!({"messages": messages})
+    };
+    let user = json!({"role": "user", "content": "and?"});
+    let answer = json!({"role": "assistant", "content": "so"});
+    let before = conversation(json!([result("b"), user, result("a"), answer, result("b")]));
+    let after = conversation(json!([result("a"), result("b"), user, answer, result("b")]));
+    for dialect in [Dialect::VertexGemini2, Dialect::VertexGemini3] {
+        check(Rewrite::ToolResultOrder, dialect, before.clone(), after.clone(), &["messages[2]"]);
+    }
+}
+
+#[test]
+fn pictures_alone_get_a_text() {
+    let image = json!({"type": "image_url", "image_url": {"url": "gs://b/o"}});
+    let space = json!({"type": "text", "text": " "});
+    check(
+        Rewrite::ImageNeedsText,
+        Dialect::VertexGemini2,
+        user(json!([image])),
+        user(json!([image, space])),
+        &["messages[0].content"],
+    );
+    let both = with(user(json!([{"type": "text", "text": "what?"}, image])));
+    assert!(send(&both, &Target::new(Dialect::VertexGemini2)).unwrap().1.is_empty());
+}
+
+#[test]
+fn schemas_are_reduced_where_gemini_reads_them() {
+    let schema = json!({"type": "object", "properties": {"a": {"const": "x"}}});
+    let reduced = json!({"type": "object", "properties": {"a": {"type": "string", "enum": ["x"]}}});
+    let fields = |schema: &Value| {
+        json!({
+            "tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}],
+            "functions": [{"name": "g", "parameters": schema}],
+            "response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}},
+        })
+    };
+    let paths = [
+        "tools[0].function.parameters.properties.a.const",
+        "functions[0].parameters.properties.a.const",
+        "response_format.json_schema.schema.properties.a.const",
+    ];
+    check(Rewrite::GeminiSchema, Dialect::VertexGemini3, fields(&schema), fields(&reduced), &paths);
+    // Nothing is better than an object without properties.
+    let empty = with(
+        json!({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]}),
+    );
+    let (sent, report) = send(&empty, &Target::new(Dialect::VertexGemini3)).unwrap();
+    assert_eq!(sent["tools"][0]["function"], json!({"name": "f"}));
+    assert!(report.to_string().contains("tools[0].function.parameters"), "{report}");
+    // What cannot be reduced is refused with its path.
+    let recursive = json!({"type": "object", "properties": {"next": {"$ref": "#"}}});
+    let rejection = send(&with(fields(&recursive)), &Target::new(Dialect::VertexGemini3)).unwrap_err();
+    let paths: Vec<&str> = rejection.problems().iter().map(|it| it.path.as_str()).collect();
+    assert_eq!(paths[0], "tools[0].function.parameters.properties.next");
+    assert_eq!(paths.len(), 3);
+}
+
+#[test]
+fn tgi_gets_its_own_forms() {
+    check(Rewrite::StopToList, Dialect::Tgi, json!({"stop": "x"}), json!({"stop": ["x"]}), &["stop"]);
+    let format = |format: Value| json!({"response_format": format});
+    let rule = Rewrite::TgiResponseFormat;
+    let schema = json!({"z": 1.50, "a": 2});
+    check(
+        rule,
+        Dialect::Tgi,
+        format(json!({"type": "json_schema", "json_schema": {"name": "n", "schema": schema}})),
+        format(json!({"type": "json_schema", "value": {"name": "n", "schema": schema}})),
+        &["response_format"],
+    );
+    let any = format(json!({"type": "json_object", "value": {"type": "object"}}));
+    check(rule, Dialect::Tgi, format(json!({"type": "json_object"})), any.clone(), &["response_format"]);
+    check(rule, Dialect::Tgi, format(json!({"type": "application/json"})), any, &["response_format"]);
+    check(rule, Dialect::Tgi, format(json!({"type": "text"})), json!({}), &["response_format"]);
+
+    let tool = |function: Value| json!({"tools": [{"type": "function", "function": function}]});
+    let empty = json!({"name": "f", "parameters": {"type": "object", "properties": {}}});
+    let path = "tools[0].function.parameters";
+    check(Rewrite::TgiToolParameters, Dialect::Tgi, tool(json!({"name": "f"})), tool(empty), &[path]);
+
+    let message =
+        |message: Value| json!({"messages": [{"role": "user", "content": "u"}, message, result("c")]});
+    let both = message(json!({"role": "assistant", "content": "c", "tool_calls": [call("c")]}));
+    let calls = message(json!({"role": "assistant", "tool_calls": [call("c")]}));
+    check(Rewrite::ContentWithToolCalls, Dialect::Tgi, both, calls, &["messages[1].content"]);
+
+    let image = |url: Value| user(json!([{"type": "image_url", "image_url": url}]));
+    let path = "messages[0].content[0].image_url";
+    for dialect in [Dialect::Tgi, Dialect::OpenAi] {
+        check(
+            Rewrite::ImageUrlObject,
+            dialect,
+            image(json!("https://h/i")),
+            image(json!({"url": "https://h/i"})),
+            &[path],
+        );
+    }
+    let nulls = json!({"stream": null, "temperature": null, "vendor": null, "seed": 1});
+    check(Rewrite::DropNulls, Dialect::Tgi, nulls, json!({"seed": 1}), &["stream", "temperature", "vendor"]);
+}
+
+#[test]
+fn tgi_refuses_what_was_not_put_into_its_forms() {
+    let request = with(json!({
+        "stop": "x", "response_format": {"type": "json_object"},
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+        "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "https://h/i"}]}],
+    }));
+    let paths = |rewrites| -> Vec<String> {
+        let rejection = send(&request, &Target::new(Dialect::Tgi).with_rewrites(rewrites)).unwrap_err();
+        rejection.problems().iter().map(|it| it.path.clone()).collect()
+    };
+    assert_eq!(
+        paths(Rewrites::none()),
+        [
+            "stop",
+            "response_format",
+            "response_format",
+            "tools[0].function.parameters",
+            "messages[0].content[0].image_url"
+        ]
+    );
+    // Grammar and tools exclude each other, whatever their form.
+    assert_eq!(paths(Rewrites::all()), ["response_format"]);
+}
+
+#[test]
+fn the_developer_api_takes_two_formats_of_sound() {
+    let sound = |format: &str| {
+        with(user(
+            json!([{"type": "text", "text": "t"}, {"type": "input_audio", "input_audio": {"data": "AA==", "format": format}}]),
+        ))
+    };
+    for (format, taken) in [("wav", true), ("mp3", true), ("m4a", false), ("audio/mp3", false)] {
+        let target = Target::new(Dialect::GeminiDeveloper);
+        assert_eq!(send(&sound(format), &target).is_ok(), taken, "{format}");
+        assert!(send(&sound(format), &Target::new(Dialect::VertexGemini3)).is_ok(), "{format}");
+    }
+}
