@@ -7,6 +7,9 @@ const ASIDE_BYTES_MIN: usize = 16 << 10;
 /// How much of such a string stays, for rules that look at how it begins.
 const HEAD_BYTES: usize = 256;
 
+/// Room for a mark's number, in bytes.
+const NUMBER_ROOM: usize = 24;
+
 /// A JSON body with its long strings cut: each ends in a mark that says where the rest of it is.
 pub(crate) struct Aside<'a> {
     whole: &'a [u8],
@@ -26,10 +29,12 @@ impl<'a> Aside<'a> {
         if rests.is_empty() {
             return None;
         }
+        let cut: usize = rests.iter().map(ExactSizeIterator::len).sum();
         (0..).find_map(|salt| {
             // In the alphabet of base64, so that a cut string still looks like what it is.
             let mark = format!("_vertex-chat-aside-{salt}-");
-            let mut slim = Vec::with_capacity(whole.len() / 8);
+            let room = whole.len() - cut + rests.len() * (mark.len() + NUMBER_ROOM);
+            let mut slim = Vec::with_capacity(room);
             let mut done = 0;
             for (i, rest) in rests.iter().enumerate() {
                 slim.extend_from_slice(&whole[done..rest.start]);
@@ -49,6 +54,9 @@ impl<'a> Aside<'a> {
 
     /// A text with the cut strings put back.
     pub(crate) fn restore(&self, text: &str) -> Vec<u8> {
+        if !text.contains(&self.mark) {
+            return text.as_bytes().to_vec();
+        }
         let mut out =
             Vec::with_capacity(text.len() + self.rests.iter().map(ExactSizeIterator::len).sum::<usize>());
         let mut pieces = text.split(&self.mark);

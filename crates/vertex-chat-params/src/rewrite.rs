@@ -554,6 +554,8 @@ impl Rewriter<'_> {
             }
             (_, Some(mut schema)) => {
                 schema.schema.get_or_insert_with(any_object);
+                // TGI keeps to the schema in any case.
+                schema.strict = None;
                 Json::from_serialize(&schema).expect("because a schema is JSON")
             }
             _ if format.is_json() => {

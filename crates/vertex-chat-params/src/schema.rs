@@ -4,6 +4,7 @@
 //! out. Leaving a keyword out lets more values through than before, never fewer; the few rules that let fewer through
 //! say so ([`SchemaChange::narrows`]).
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use vertex_chat_types::{Extra, Json};
@@ -95,15 +96,11 @@ pub fn reduce_schema(
 ) -> Result<Option<(Json, Vec<SchemaChange>)>, SchemaError> {
     let root = Node::read(schema, 0)?;
     let Node::Object(_) = root else { return Err(SchemaError::NotAnObject) };
-    let mut reducer = Reducer {
-        root: &root,
-        dialect,
-        changes: Vec::new(),
-        changed: false,
-        inside: vec!["#".to_owned()],
-        nodes: 0,
-        bytes: 0,
-    };
+    let mut references =
+        References { root: &root, dialect, inside: vec!["#".to_owned()], done: BTreeSet::new() };
+    references.follow(&root, &mut Path::default())?;
+    let mut reducer =
+        Reducer { root: &root, dialect, changes: Vec::new(), changed: false, nodes: 0, bytes: 0 };
     let reduced = reducer.reduce(&root, &mut Path::default())?;
     if !reducer.changed {
         return Ok(None);
@@ -286,6 +283,91 @@ impl Path {
     }
 }
 
+/// Follows all references once, to find those that lead nowhere or back to where they are.
+struct References<'a> {
+    root: &'a Node,
+    dialect: Dialect,
+    /// The references that are being followed.
+    inside: Vec<String>,
+    /// Those that were, to a good end.
+    done: BTreeSet<String>,
+}
+
+impl References<'_> {
+    fn follow(&mut self, schema: &Node, path: &mut Path) -> Result<(), SchemaError> {
+        if path.0.len() > 4 * SCHEMA_DEPTH_MAX {
+            return Err(SchemaError::TooLarge);
+        }
+        if let Some(Node::Text(reference)) = schema.get("$ref") {
+            if self.inside.contains(reference) {
+                return Err(SchemaError::Recursive(path.with("")));
+            }
+            if !self.done.contains(reference) {
+                let target = resolve(self.root, reference);
+                let target = target.ok_or_else(|| SchemaError::Dangling(path.with("$ref")))?;
+                self.inside.push(reference.clone());
+                self.follow(target, path)?;
+                self.inside.pop();
+                self.done.insert(reference.clone());
+            }
+        }
+        for (key, value) in schema.entries() {
+            match key.as_str() {
+                "properties" => {
+                    path.0.push(key.clone());
+                    for (name, property) in value.entries() {
+                        path.0.push(name.clone());
+                        self.follow(property, path)?;
+                        path.0.pop();
+                    }
+                    path.0.pop();
+                }
+                "items" | "prefixItems" | "anyOf" | "oneOf" | "allOf" => {
+                    for (i, item) in value.items().iter().enumerate() {
+                        path.0.push(format!("{key}[{i}]"));
+                        self.follow(item, path)?;
+                        path.0.pop();
+                    }
+                    if let Node::Object(_) = value {
+                        path.0.push(key.clone());
+                        self.follow(value, path)?;
+                        path.0.pop();
+                    }
+                }
+                "additionalProperties" if self.dialect.is_vertex() => {
+                    path.0.push(key.clone());
+                    self.follow(value, path)?;
+                    path.0.pop();
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `#/$defs/Name`, `#` for the whole, and `#Name` for an anchor.
+fn resolve<'a>(root: &'a Node, reference: &str) -> Option<&'a Node> {
+    let pointer = reference.strip_prefix('#')?;
+    if pointer.is_empty() {
+        return Some(root);
+    }
+    if !pointer.starts_with('/') {
+        let definitions = ["$defs", "definitions"].iter().filter_map(|key| root.get(key));
+        let mut all = definitions.flat_map(Node::entries);
+        return all
+            .find(|(_, it)| it.get("$anchor").and_then(Node::as_text) == Some(pointer))
+            .map(|(_, it)| it);
+    }
+    pointer.split('/').skip(1).try_fold(root, |node, segment| {
+        let name = segment.replace("~1", "/").replace("~0", "~");
+        match node {
+            Node::Array(items) => items.get(name.parse::<usize>().ok()?),
+            node => node.get(&name),
+        }
+    })
+}
+
 /// What Gemini's `Schema` has and is left as it is.
 const KEPT: [&str; 14] = [
     "description",
@@ -313,8 +395,6 @@ struct Reducer<'a> {
     dialect: Dialect,
     changes: Vec<SchemaChange>,
     changed: bool,
-    /// The references that are being followed.
-    inside: Vec<String>,
     nodes: usize,
     bytes: usize,
 }
@@ -375,17 +455,15 @@ impl Reducer<'_> {
             }
             types.clear();
         }
-        if choices.len() == 1 && types.is_empty() && words.is_none() {
-            // One is left: it takes the place of the choice.
+        if choices.len() == 1 {
+            // One is left: it becomes one with what stands beside it.
             self.changed = true;
-            let mut only = choices.remove(0);
-            for (key, value) in schema.entries() {
-                if !["anyOf", "oneOf", "nullable", "type"].contains(&key.as_str()) && only.get(key).is_none()
-                {
-                    only.set(key, value.clone());
-                }
+            let only = self.flat(choices.remove(0), path, 0)?;
+            let mut beside = schema.clone();
+            for key in ["anyOf", "oneOf", "nullable"] {
+                beside.remove(key);
             }
-            let mut reduced = self.reduce(&only, path)?;
+            let mut reduced = self.reduce(&both(beside, only), path)?;
             if nullable {
                 reduced.set("nullable", Node::boolean(true));
             }
@@ -457,108 +535,54 @@ impl Reducer<'_> {
     /// The schema behind a reference, with what stands beside it.
     fn inline(&mut self, schema: &Node, reference: &str, path: &mut Path) -> Result<Node, SchemaError> {
         let here = path.with("$ref");
-        if self.inside.iter().any(|it| it == reference) {
-            return Err(SchemaError::Recursive(path.with("")));
-        }
-        let Some(target) = self.resolve(reference) else { return Err(SchemaError::Dangling(here)) };
+        let Some(target) = resolve(self.root, reference) else { return Err(SchemaError::Dangling(here)) };
+        self.weigh(target)?;
         let mut target = target.clone();
-        self.weigh(&target)?;
         self.note(here, "the reference was inlined");
-        let beside: Vec<(String, Node)> = schema
+        let beside = schema
             .entries()
             .iter()
-            .filter(|(key, _)| key != "$ref" && key != "$defs" && key != "definitions")
-            .cloned()
-            .collect();
-        if !beside.is_empty() {
-            if matches!(target, Node::Object(_)) && beside.iter().all(|(key, _)| is_annotation(key)) {
-                for (key, value) in beside {
-                    target.set(&key, value);
-                }
-            } else {
-                target =
-                    Node::Object(vec![("allOf".to_owned(), Node::Array(vec![target, Node::Object(beside)]))]);
+            .filter(|(key, _)| !["$ref", "$defs", "definitions"].contains(&key.as_str()));
+        let beside: Vec<(String, Node)> = beside.cloned().collect();
+        if matches!(target, Node::Object(_)) && beside.iter().all(|(key, _)| is_annotation(key)) {
+            for (key, value) in beside {
+                target.set(&key, value);
             }
+        } else if !beside.is_empty() {
+            let both = Node::Array(vec![target, Node::Object(beside)]);
+            target = Node::Object(vec![("allOf".to_owned(), both)]);
         }
-        self.inside.push(reference.to_owned());
-        let reduced = self.reduce(&target, path);
-        self.inside.pop();
-        reduced
-    }
-
-    /// `#/$defs/Name`, `#` for the whole, and `#Name` for an anchor.
-    fn resolve(&self, reference: &str) -> Option<&Node> {
-        let pointer = reference.strip_prefix('#')?;
-        if pointer.is_empty() {
-            return Some(self.root);
-        }
-        if !pointer.starts_with('/') {
-            let definitions = ["$defs", "definitions"].iter().filter_map(|key| self.root.get(key));
-            let mut all = definitions.flat_map(Node::entries);
-            return all
-                .find(|(_, it)| it.get("$anchor").and_then(Node::as_text) == Some(pointer))
-                .map(|(_, it)| it);
-        }
-        pointer.split('/').skip(1).try_fold(self.root, |node, segment| {
-            let name = segment.replace("~1", "/").replace("~0", "~");
-            match node {
-                Node::Array(items) => items.get(name.parse::<usize>().ok()?),
-                node => node.get(&name),
-            }
-        })
+        self.reduce(&target, path)
     }
 
     /// What stands in `allOf` becomes one schema.
     fn merge_all(&mut self, schema: &Node, path: &mut Path) -> Result<Node, SchemaError> {
         self.note(path.with("allOf"), "its schemas became one");
-        let mut merged = schema.clone();
-        let parts = merged.remove("allOf");
-        let mut followed = Vec::new();
-        for part in parts.as_ref().map(Node::items).unwrap_or_default() {
-            let (part, more) = self.flat(part.clone(), path, 0)?;
-            followed.extend(more);
-            self.weigh(&merged)?;
-            merged = both(merged, part);
-        }
-        // What was followed is being followed until the merged schema is done.
-        let before = self.inside.len();
-        self.inside.extend(followed);
-        let reduced = self.reduce(&merged, path);
-        self.inside.truncate(before);
-        reduced
+        let merged = self.flat(schema.clone(), path, 0)?;
+        self.reduce(&merged, path)
     }
 
-    /// A part of `allOf` without references and `allOf` of its own.
-    fn flat(&mut self, part: Node, path: &Path, depth: usize) -> Result<(Node, Vec<String>), SchemaError> {
+    /// A schema without a reference and `allOf` of its own; further down there may be some.
+    fn flat(&mut self, mut schema: Node, path: &Path, depth: usize) -> Result<Node, SchemaError> {
         self.nodes += 1;
         if depth > SCHEMA_DEPTH_MAX || self.nodes > SCHEMA_NODES_MAX {
             return Err(SchemaError::TooLarge);
         }
-        let mut part = part;
-        let mut followed = Vec::new();
-        if let Some(Node::Text(reference)) = part.remove("$ref") {
-            if self.inside.contains(&reference) {
-                return Err(SchemaError::Recursive(path.with("allOf")));
-            }
-            let target = self.resolve(&reference).cloned();
-            let target = target.ok_or_else(|| SchemaError::Dangling(path.with("allOf")))?;
-            self.weigh(&target)?;
-            self.inside.push(reference.clone());
-            let flat = self.flat(target, path, depth + 1);
-            self.inside.pop();
-            let (target, more) = flat?;
-            followed.push(reference);
-            followed.extend(more);
-            part = both(part, target);
+        if let Some(Node::Text(reference)) = schema.remove("$ref") {
+            let target =
+                resolve(self.root, &reference).ok_or_else(|| SchemaError::Dangling(path.with("$ref")))?;
+            self.weigh(target)?;
+            let target = self.flat(target.clone(), path, depth + 1)?;
+            schema = both(schema, target);
         }
-        if let Some(parts) = part.remove("allOf") {
-            for inner in parts.items() {
-                let (inner, more) = self.flat(inner.clone(), path, depth + 1)?;
-                followed.extend(more);
-                part = both(part, inner);
+        if let Some(parts) = schema.remove("allOf") {
+            for part in parts.items() {
+                let part = self.flat(part.clone(), path, depth + 1)?;
+                self.weigh(&schema)?;
+                schema = both(schema, part);
             }
         }
-        Ok((part, followed))
+        Ok(schema)
     }
 
     /// The types but for `null`, in lower case.
@@ -657,20 +681,13 @@ impl Reducer<'_> {
         let mut reduced = Vec::with_capacity(choices.len());
         for (i, choice) in choices.into_iter().enumerate() {
             path.0.push(format!("anyOf[{i}]"));
-            let mut followed = Vec::new();
             let choice = if beside.entries().is_empty() {
                 choice
             } else {
                 self.weigh(&beside)?;
-                let (choice, more) = self.flat(choice, path, 0)?;
-                followed = more;
-                both(beside.clone(), choice)
+                both(beside.clone(), self.flat(choice, path, 0)?)
             };
-            let before = self.inside.len();
-            self.inside.extend(followed);
-            let choice = self.reduce(&choice, path);
-            self.inside.truncate(before);
-            reduced.push(choice?);
+            reduced.push(self.reduce(&choice, path)?);
             path.0.pop();
         }
         out.set("anyOf", Node::Array(reduced));
