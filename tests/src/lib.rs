@@ -6,6 +6,7 @@
 pub struct Readme;
 
 pub mod behaviours;
+pub mod entries;
 pub mod process;
 pub mod schema;
 pub mod upstream;

@@ -268,10 +268,10 @@ fn what_three_providers_share_is_no_unknown_field() {
                     shown.push(format!("{chunk:?}"));
                 }
             }
-        } else if ApiError::detect(body).is_none() {
-            if let Ok(completion) = vertex_chat_types::from_slice::<ChatCompletion>(body) {
-                shown.push(format!("{completion:?}"));
-            }
+        } else if let (None, Ok(completion)) =
+            (ApiError::detect(body), vertex_chat_types::from_slice::<ChatCompletion>(body))
+        {
+            shown.push(format!("{completion:?}"));
         }
         for field in shown.iter().flat_map(|it| unknown_fields(it)) {
             providers.entry(field).or_default().insert(exchange.provider.clone());

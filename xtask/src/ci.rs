@@ -28,6 +28,11 @@ pub(crate) fn run_all() -> Outcome {
             ["clippy", "--package", "vertex-chat-transport", "--no-default-features", "--features", features];
         run(cargo().args(arguments).args(["--quiet", "--", "--deny", "warnings"]))?;
     }
+    for features in ["", "schemars"] {
+        let arguments =
+            ["clippy", "--package", "vertex-chat", "--package", "vertex-chat-types", "--features", features];
+        run(cargo().args(arguments).args(["--quiet", "--", "--deny", "warnings"]))?;
+    }
     let mut doc = cargo();
     doc.args(["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"]);
     run(doc.env("RUSTDOCFLAGS", "--deny warnings --allow rustdoc::private_intra_doc_links"))?;

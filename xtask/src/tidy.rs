@@ -42,12 +42,21 @@ const NEVER: [(&str, &[&str]); 3] = [
     ("vertex-chat", &["ring", "openssl-sys", "native-tls", "rsa"]),
 ];
 
+/// Crates that are to work wherever Rust does, a browser included.
+const ANYWHERE: [&str; 3] = ["vertex-chat-types", "vertex-chat-sse", "vertex-chat-params"];
+/// What is bound to a platform: crates that must not be in their trees, modules that must not be in their sources.
+const PLATFORM_CRATES: [&str; 8] =
+    ["libc", "tokio", "mio", "socket2", "getrandom", "windows-sys", "wasm-bindgen", "web-time"];
+const PLATFORM_MODULES: [&str; 7] =
+    ["std::net", "std::fs", "std::env", "std::process", "std::thread", "std::time::Instant", "SystemTime"];
+
 pub(crate) fn run() -> Outcome {
     let metadata = metadata()?;
     let mut faults = Vec::new();
     arrows(&metadata, &mut faults);
     rust_versions(&metadata, &mut faults);
     trees(&mut faults)?;
+    anywhere(&mut faults)?;
     sources(&mut faults)?;
     documents(&metadata, &mut faults)?;
     if faults.is_empty() {
@@ -164,10 +173,34 @@ fn trees(faults: &mut Vec<String>) -> Outcome {
     Ok(())
 }
 
+/// Nothing platform-bound is in the crates that are to work anywhere, nor in what they depend on there.
+fn anywhere(faults: &mut Vec<String>) -> Outcome {
+    for package in ANYWHERE {
+        let tree = tree_for(package, &["--target", "wasm32-unknown-unknown", "--all-features"])?;
+        for name in PLATFORM_CRATES {
+            if tree.iter().any(|line| line.split(' ').next() == Some(name)) {
+                faults.push(format!("{package} has {name} in its tree, which is not for every platform"));
+            }
+        }
+        for path in files(&root().join(format!("crates/{package}/src")), "rs")? {
+            let source = read(&path)?;
+            for module in PLATFORM_MODULES.iter().filter(|it| source.contains(*it)) {
+                faults.push(format!("{} has {module}, which is not on every platform", path.display()));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The distinct packages of a tree.
 fn tree(package: &str) -> Outcome<BTreeSet<String>> {
-    let (text, _) =
-        output(cargo().args(["tree", "--edges", "normal", "--prefix", "none", "--package", package]))?;
+    tree_for(package, &[])
+}
+
+fn tree_for(package: &str, arguments: &[&str]) -> Outcome<BTreeSet<String>> {
+    let (text, _) = output(
+        cargo().args(["tree", "--edges", "normal", "--prefix", "none", "--package", package]).args(arguments),
+    )?;
     let name = |line: &str| line.replace(" (*)", "").replace(" (proc-macro)", "").trim().to_owned();
     Ok(text.lines().map(name).filter(|line| !line.is_empty()).collect())
 }

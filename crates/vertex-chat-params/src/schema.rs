@@ -504,7 +504,7 @@ impl Reducer<'_> {
                 }
                 key if KEPT.contains(&key) => out.set(key, value.clone()),
                 key if KEPT_ON_VERTEX.contains(&key) && self.dialect.is_vertex() => {
-                    out.set(key, value.clone())
+                    out.set(key, value.clone());
                 }
                 "properties" | "items" | "prefixItems" => {
                     self.note(path.with(key), "left out: it says nothing about this type");

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
+
 use crate::wire::object;
 use crate::{
     AnnotationType, AudioReference, Content, ExtraContent, ExtraProperties, FinishReason, FunctionCall, Json,
-    Message, ModerationInputType, ModerationKind, Nullable, ObjectType, Role, ServiceTier, ToolCall,
+    Message, ModerationInputType, ModerationKind, Nullable, ObjectType, ParseError, Role, ServiceTier,
+    ToolCall,
 };
 
 object! {
@@ -56,6 +59,15 @@ impl ChatCompletion {
     #[must_use]
     pub fn tool_calls(&self) -> &[ToolCall] {
         self.choices.first().map(Choice::tool_calls).unwrap_or_default()
+    }
+
+    /// The text of the first choice, JSON, as a type of yours: what a
+    /// [`response_format`](crate::ChatRequest::response_format) has asked for.
+    ///
+    /// # Errors
+    /// When it is not such a value. A model may be cut off in the middle: see the choice's `finish_reason`.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ParseError> {
+        crate::from_str(&self.text())
     }
 
     /// The first choice as a message for the next request, ready to append, with everything that a server wants to see

@@ -33,6 +33,11 @@
 //! A field that comes twice counts with its last value, as in most JSON readers. Numbers in typed fields are `f64` or
 //! 64-bit integers.
 //!
+//! # Features
+//!
+//! `schemars` makes response formats and tools from Rust types (`ResponseFormat::of`, `Tool::of`), properties in the
+//! order of the fields.
+//!
 //! # Streams
 //!
 //! [`StreamEvent::read`] says what one event's data is; [`Accumulator`] puts chunks together.
@@ -49,6 +54,8 @@ mod model;
 mod nullable;
 mod parse;
 mod request;
+#[cfg(feature = "schemars")]
+mod schema;
 mod stream;
 mod tool;
 mod wire;
