@@ -1,4 +1,5 @@
 //! `cargo xtask bench client`: what a streamed chunk and a whole call cost, side by side with async-openai.
+//! `cargo xtask bench types`: what reading and writing a byte costs, side by side with derived structs.
 //!
 //! Instructions are counted by valgrind's callgrind, allocations by its memcheck; the cost of one chunk is the difference
 //! of two runs of different length, so that start-up cancels out. Time is not measured: on a shared machine it says
@@ -85,6 +86,65 @@ pub(crate) fn client() -> Outcome {
         print(&format!("{what:<32} {ours:>11.1} {theirs:>13.1} {floor:>13.1}  {:.3}x", ours / theirs));
     }
     print("\nvertex-chat keeps the field of each chunk that nobody has a name for; the others drop it.");
+    if missed.is_empty() { Ok(()) } else { Err(format!("a \"must\" is missed: {}", missed.join(", "))) }
+}
+
+/// Runs differ by this many bodies.
+const BODIES: (u64, u64) = (200, 1000);
+/// What reading and writing must cost at most, and should, of what derived structs cost.
+const TYPES_MUST: f64 = 1.35;
+const TYPES_AIM: f64 = 1.2;
+
+pub(crate) fn types() -> Outcome {
+    if !has("valgrind") {
+        return Err("valgrind is not there; run `cargo xtask setup`".to_owned());
+    }
+    let peers = root().join("xtask/peers");
+    run(cargo().args(["build", "--release", "--quiet", "--package", "bench-types"]).current_dir(&peers))?;
+    let program = peers.join("target/release/bench-types");
+    let cost = |whose: &str, what: &str, body: &str| -> Outcome<(f64, f64)> {
+        let run = |count: u64| -> Outcome<(f64, f64)> {
+            let mut command = Command::new("valgrind");
+            command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(&program);
+            let (said, counted) = output(command.args([whose, what, body, &count.to_string()]))?;
+            let bytes = said.split(' ').next().and_then(|it| it.parse().ok());
+            Ok((
+                bytes.ok_or("the program did not say how long the body is")?,
+                number_after(&counted, "Collected : ")?,
+            ))
+        };
+        let ((bytes, few), (_, many)) = (run(BODIES.0)?, run(BODIES.1)?);
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+        let difference = (BODIES.1 - BODIES.0) as f64;
+        Ok((bytes, (many - few) / difference))
+    };
+
+    print("instructions per byte      vertex-chat-types   derived structs   share   must    aim");
+    let mut missed = Vec::new();
+    for what in ["read", "write"] {
+        let (mut all_ours, mut all_derived) = (0.0, 0.0);
+        for body in ["request", "completion", "chunk", "chunk_of_calls"] {
+            let (bytes, ours) = cost("ours", what, body)?;
+            let (_, derived) = cost("derived", what, body)?;
+            let (ours, derived) = (ours / bytes, derived / bytes);
+            print(&format!(
+                "{:<26} {ours:>17.2} {derived:>17.2}  {:.3}x",
+                format!("{what} {body}"),
+                ours / derived
+            ));
+            all_ours += ours;
+            all_derived += derived;
+        }
+        let share = all_ours / all_derived;
+        print(&format!(
+            "{:<26} {all_ours:>17.2} {all_derived:>17.2}  {share:.3}x  {TYPES_MUST:.2}x  {TYPES_AIM:.2}x",
+            format!("{what}, together")
+        ));
+        if share > TYPES_MUST {
+            missed.push(what);
+        }
+    }
+    print("\nvertex-chat-types keeps every field; derived structs drop those that nobody has a name for.");
     if missed.is_empty() { Ok(()) } else { Err(format!("a \"must\" is missed: {}", missed.join(", "))) }
 }
 

@@ -17,6 +17,7 @@ cargo xtask COMMAND
   tidy            the arrows between crates, the documents, the dependency counts
   setup           installs what the tests use: Python, Node and Debian packages
   bench client    instructions and allocations of the client beside async-openai's
+  bench types     instructions of reading and writing beside derived structs'
 ";
 
 fn main() -> ExitCode {
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["setup"] => setup::run(),
         ["bench", "client"] => bench::client(),
+        ["bench", "types"] => bench::types(),
         _ => {
             run::say(HELP);
             return ExitCode::from(2);

@@ -76,7 +76,8 @@ async fn main() {
         if !stream {
             let whole = body.collect().await.expect("a body").to_bytes();
             let answer: Answer = serde_json::from_slice(&whole).expect("JSON");
-            bytes += answer.choices[0].message.as_ref().and_then(|it| it.content.as_ref()).map_or(0, String::len);
+            bytes +=
+                answer.choices[0].message.as_ref().and_then(|it| it.content.as_ref()).map_or(0, String::len);
             continue;
         }
         let mut buffer: Vec<u8> = Vec::new();
@@ -87,9 +88,15 @@ async fn main() {
             while let Some(end) = memchr::memmem::find(&buffer[start..], b"\n\n") {
                 let event = std::str::from_utf8(&buffer[start..start + end]).expect("UTF-8");
                 start += end + 2;
-                let Some(data) = event.strip_prefix("data: ").filter(|data| *data != "[DONE]") else { continue };
+                let Some(data) = event.strip_prefix("data: ").filter(|data| *data != "[DONE]") else {
+                    continue;
+                };
                 let answer: Answer = serde_json::from_str(data).expect("JSON");
-                bytes += answer.choices[0].delta.as_ref().and_then(|it| it.content.as_ref()).map_or(0, String::len);
+                bytes += answer.choices[0]
+                    .delta
+                    .as_ref()
+                    .and_then(|it| it.content.as_ref())
+                    .map_or(0, String::len);
             }
             buffer.drain(..start);
         }

@@ -42,7 +42,10 @@ async fn serve(stream: TcpStream) {
         let written = if asks_for_stream {
             write_stream(stream.get_mut(), chunks, per_read).await
         } else {
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", WHOLE.len());
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                WHOLE.len()
+            );
             stream.get_mut().write_all(format!("{head}{WHOLE}").as_bytes()).await
         };
         if written.is_err() {
@@ -52,7 +55,11 @@ async fn serve(stream: TcpStream) {
 }
 
 async fn write_stream(stream: &mut TcpStream, chunks: usize, per_read: usize) -> std::io::Result<()> {
-    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n").await?;
+    stream
+        .write_all(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",
+        )
+        .await?;
     let mut left = chunks;
     while left > 0 {
         let now = left.min(per_read);
