@@ -135,3 +135,23 @@ fn the_program_prints_the_table() {
     let said = stdout(&run(&mut vertex_chat(&["params", "--dialect", "tgi"]), ""));
     assert!(said.contains("stop-to-list"), "{said}");
 }
+
+#[test]
+fn a_server_of_types_and_parameters_alone_answers() {
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo
+        .args(["run", "--quiet", "--package", "vertex-chat-params", "--example", "server"])
+        .current_dir(root());
+    let mut running = vertex_chat_tests::process::Running::start(&mut cargo);
+    let url = running.line();
+    let body = json!({"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": "hi"}], "user": "u", "stop": "x"});
+    let answer = vertex_chat_tests::process::http(&url, "POST", "/", &body.to_string());
+    let said: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(
+        said["vertex-gemini-2"],
+        "rewrote `model`: the endpoint `openapi` wants the publisher in front (google-publisher)\ndropped `user`: ignored by Gemini 2 on Vertex"
+    );
+    assert!(said["tgi"].as_str().unwrap().contains("(stop-to-list)"), "{said}");
+    assert_eq!(said["openai"], "sent as it is");
+    assert!(said["vertex-partner"].as_str().unwrap().starts_with("refused: `model`"), "{said}");
+}

@@ -726,6 +726,8 @@ macro_rules! read_field {
             Ok(json) => json,
             Err(error) => return Err($crate::wire::within(format_args!($key), &error)),
         };
+        // Of a field that comes twice the last counts, odd or not.
+        $it.extra.remove($key);
         if $crate::wire::read_text(&mut $it.$field, json.as_str()).is_err() {
             $it.$field = None;
             $it.extra.push($key.to_owned(), json);

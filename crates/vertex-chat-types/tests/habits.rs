@@ -142,6 +142,17 @@ fn an_odd_count_does_not_lose_the_answer() {
 }
 
 #[test]
+fn of_an_odd_and_a_good_count_the_last_counts() {
+    let (odd, good) = (r#""usage":"odd""#, r#""usage":{"total_tokens":3}"#);
+    for (first, last, counts) in [(odd, good, true), (good, odd, false)] {
+        let completion: ChatCompletion =
+            vertex_chat_types::from_str(&format!(r#"{{"choices":[],{first},{last}}}"#)).unwrap();
+        assert_eq!(completion.usage.is_some(), counts);
+        assert_eq!(serde_json::to_string(&completion).unwrap(), format!(r#"{{"choices":[],{last}}}"#));
+    }
+}
+
+#[test]
 fn the_signature_of_a_picture_goes_back() {
     let body = json!({"choices": [{"message": {"content": null, "audio": {"data": "cGljdHVyZQ==",
         "extra_content": {"google": {"mime_type": "image/png", "thought_signature": "c2ln"}}}}}]});
