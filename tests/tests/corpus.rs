@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 use vertex_chat_sse::{Decoder, Item};
 use vertex_chat_tests::{difference, shared};
-use vertex_chat_types::{Accumulator, ApiError, ChatCompletion, ChatRequest, Choice, StreamEvent};
+use vertex_chat_types::{Accumulator, ApiError, ChatCompletion, ChatRequest, Choice, ModelList, StreamEvent};
 
 struct Exchange {
     id: String,
@@ -110,14 +110,21 @@ fn every_recorded_answer_survives() {
             }
             continue;
         }
-        if let Err(error) = round_trip::<ChatCompletion>(body) {
+        let is_list = body.starts_with(br#"{"object":"list""#);
+        let read = if is_list {
+            round_trip::<ModelList>(body).err()
+        } else {
+            round_trip::<ChatCompletion>(body).err()
+        };
+        if let Some(error) = read {
             lost.push(format!("{}: {error}", exchange.id));
         }
     }
-    // What is no JSON, and what is said about it. (A list of models and an echo are objects without choices: they are
-    // kept whole, and the client tells the absence of choices apart.)
+    // What is no answer, and what is said about it. An object without choices is read as an answer that has none, which
+    // the client tells apart.
     let others: BTreeMap<&str, &str> = [
         ("llamacpp-b11549/options", "EOF while parsing a value (line 1, column 0)"),
+        ("other_demo-endpoints.pydantic.workers.dev/0001", "not the same: .choices is new"),
         ("other_demo-endpoints.pydantic.workers.dev/0002", "expected value (line 1, column 1)"),
     ]
     .into();
