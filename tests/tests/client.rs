@@ -11,7 +11,7 @@ use vertex_chat::transport::{Clock, SimulatedClock, SystemClock};
 use vertex_chat::types::ToolChoice;
 use vertex_chat::{
     CallOptions, ChatCompletion, ChatRequest, Client, ClientBuilder, Dialect, Environment, ErrorKind, Json,
-    Message, Policy, RetryPolicy, Sent, Timeouts, Tool,
+    Message, Policy, RetryPolicy, Rewrite, Rewrites, Sent, Timeouts, Tool,
 };
 use vertex_chat_emulator::{Emulator, Fault, FaultPlace, LOCATION, PROJECT, RunningEmulator, VLLM_ENDPOINT};
 use vertex_chat_tests::process::Folder;
@@ -372,11 +372,17 @@ async fn thought_signatures_come_back_with_the_second_turn() {
         call.extra_content = None;
     }
     lost.messages.extend([stripped, Message::tool(call.id.unwrap(), "21 degrees")]);
-    let error = client.chat(lost).await.unwrap_err();
+    let rewrites = Rewrites::all().without(Rewrite::SignatureEscape);
+    let strict = client_of(&running).rewrites(rewrites).build().unwrap();
+    let error = strict.chat(lost.clone()).await.unwrap_err();
     assert!(
         error.status() == Some(StatusCode::BAD_REQUEST) && error.to_string().contains("thought_signature"),
         "{error}"
     );
+    // Google's value for a lost signature is taken in its place, and that is told.
+    let answer = client.chat(lost).await.unwrap();
+    assert!(answer.text().contains("21 degrees"));
+    assert!(answer.meta().report().to_string().contains("(signature-escape)"), "{}", answer.meta().report());
 }
 
 #[tokio::test]
@@ -443,7 +449,8 @@ async fn an_endpoint_of_ones_own_is_spoken_to_in_its_dialect() {
     let request =
         ChatRequest::without_model([Message::user("Write a story about a magic backpack.")]).with_user("u");
     let answer = client.chat(request.clone()).await.unwrap();
-    assert!(answer.text().contains("backpack") && answer.meta().report().is_empty());
+    assert!(answer.text().contains("backpack"));
+    assert_eq!(answer.meta().report().to_string(), "forwarded `user`: ignored by vLLM");
     let streamed = client.chat_stream(request).await.unwrap().collect().await.unwrap();
     assert_eq!(streamed.text(), answer.text());
     running

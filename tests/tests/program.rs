@@ -279,8 +279,8 @@ fn parameters_keep_their_spelling_and_order() {
     let schema = r#"{"type":"object","properties":{"zebra":{"const":1.10},"apple":{"type":"boolean"}}}"#;
     let file = folder.file("schema.json", schema);
     let flag = format!("--json-answer={}", file.display());
-    let output =
-        run(&mut vertex_chat(&["chat", "--emulator", &flag, "-p", "top_p=0.5", "Name an animal"]), "");
+    let mut command = vertex_chat(&["chat", "--emulator", &flag, "-p", "top_p=0.5", "Name an animal"]);
+    let output = run(command.args(["--no-rewrite", "gemini-schema"]), "");
     assert_eq!(stdout(&output).trim(), r#"{"zebra":1.10,"apple":true}"#, "{}", stderr(&output));
 }
 
