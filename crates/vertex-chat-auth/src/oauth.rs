@@ -29,13 +29,18 @@ const UNSTATED_LIFE: Duration = Duration::from_secs(300);
 /// No token lives longer; a longer number is a mistake or an attack on the arithmetic.
 pub(crate) const LIFE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Asks a token endpoint, again where that may help.
+/// Asks a token endpoint with a form, again where that may help.
 pub(crate) async fn request_token(
     exchange: &dyn Exchange,
     clock: &Arc<dyn Clock>,
     url: &str,
     form: &[(&str, &str)],
 ) -> Result<FetchedToken, AuthError> {
+    ask(exchange, clock, form_request(url, form)?, read_token).await
+}
+
+/// A form on its way to this address.
+pub(crate) fn form_request(url: &str, form: &[(&str, &str)]) -> Result<Request, AuthError> {
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
     let mut request = Request::new(Bytes::from(body));
     *request.method_mut() = Method::POST;
@@ -43,17 +48,25 @@ pub(crate) async fn request_token(
         url.parse().map_err(|_| AuthError::configuration("the token endpoint's address is no URL"))?;
     let content_type = http::HeaderValue::from_static("application/x-www-form-urlencoded");
     request.headers_mut().insert(CONTENT_TYPE, content_type);
+    Ok(request)
+}
 
+/// Sends a request until `read` makes something of an answer, or there is no reason to go on. `read` is given the time
+/// before the request: a token's life counts from then, because the answer may have been long on its way.
+pub(crate) async fn ask<T>(
+    exchange: &dyn Exchange,
+    clock: &Arc<dyn Clock>,
+    request: Request,
+    read: impl Fn(&Answer, Duration) -> Result<T, AuthError>,
+) -> Result<T, AuthError> {
     let policy = RetryPolicy::default().with_attempts_max(TOKEN_ATTEMPTS_MAX);
     let timeouts =
         Timeouts::default().with_first_byte(TOKEN_ATTEMPT_TIMEOUT).with_idle(TOKEN_ATTEMPT_TIMEOUT);
     let deadline = clock.monotonic() + TOKEN_TOTAL_TIMEOUT;
     for attempt in 1.. {
-        // The life counts from before the request: the answer may have been long on its way.
         let asked_at = clock.monotonic();
         let attempt_deadline = deadline.min(asked_at + TOKEN_ATTEMPT_TIMEOUT);
-        let answer = ask(exchange, request.clone(), &timeouts, attempt_deadline, clock).await;
-        let failure = match answer {
+        let failure = match ask_once(exchange, request.clone(), &timeouts, attempt_deadline, clock).await {
             Ok(answer) => match read(&answer, asked_at) {
                 Ok(token) => return Ok(token),
                 Err(error) => error,
@@ -72,15 +85,15 @@ pub(crate) async fn request_token(
     unreachable!("because the policy ends the attempts")
 }
 
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-    /// The server's time of day, and ours when it came.
-    retry_after: Option<Duration>,
+/// A token endpoint's answer, whole.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) retry_after: Option<Duration>,
 }
 
-async fn ask(
+async fn ask_once(
     exchange: &dyn Exchange,
     request: Request,
     timeouts: &Timeouts,
@@ -94,8 +107,8 @@ async fn ask(
     Ok(Answer { status: head.status, headers: head.headers, body, retry_after })
 }
 
-/// What an answer says. Never quotes the body: a token may be in it.
-fn read(answer: &Answer, asked_at: Duration) -> Result<FetchedToken, AuthError> {
+/// The fields of a success. Never quotes the body: a token may be in it.
+pub(crate) fn read_fields(answer: &Answer) -> Result<Map<String, Value>, AuthError> {
     let status = answer.status;
     let fields = serde_json::from_slice::<Map<String, Value>>(&answer.body);
     if status.is_redirection() {
@@ -118,6 +131,20 @@ fn read(answer: &Answer, asked_at: Duration) -> Result<FetchedToken, AuthError> 
     if !status.is_success() || fields.contains_key("error") {
         return Err(refusal(answer, &fields));
     }
+    Ok(fields)
+}
+
+/// The token in an answer.
+pub(crate) fn read_token(answer: &Answer, asked_at: Duration) -> Result<FetchedToken, AuthError> {
+    token_of(&read_fields(answer)?, answer.status, asked_at)
+}
+
+/// The token among an answer's fields.
+pub(crate) fn token_of(
+    fields: &Map<String, Value>,
+    status: StatusCode,
+    asked_at: Duration,
+) -> Result<FetchedToken, AuthError> {
     let Some(token) = fields.get("access_token").and_then(Value::as_str).filter(|token| !token.is_empty())
     else {
         let error =
@@ -208,7 +235,7 @@ mod tests {
             body: Bytes::copy_from_slice(body.as_bytes()),
             retry_after: None,
         };
-        read(&answer, Duration::ZERO)
+        read_token(&answer, Duration::ZERO)
     }
 
     #[test]
