@@ -21,7 +21,7 @@ fn allocated<T>(run: impl FnOnce() -> T) -> (T, usize) {
 #[test]
 fn pictures_are_copied_once_at_most() {
     let _profiler = dhat::Profiler::builder().testing().build();
-    let picture = || ContentPart::image_url(format!("data:image/png;base64,{}", "QUJD".repeat(PICTURE / 4)));
+    let picture = || ContentPart::image_url(format!("data:image/png;base64,{}", "QU/D".repeat(PICTURE / 4)));
     let parts = vec![ContentPart::text("what?"), picture(), picture(), picture(), picture()];
     let request = ChatRequest::new("google/gemini-2.5-flash", [Message::user(parts)]).with_user("dropped");
     let size = 4 * PICTURE;
@@ -35,6 +35,13 @@ fn pictures_are_copied_once_at_most() {
     let (prepared, bytes) = allocated(|| prepare_json(whole, &target).unwrap());
     assert!(prepared.report().dropped().eq(["user"]) && prepared.body().len() > size);
     assert!(bytes < size + small, "{bytes} bytes for a body of {}", body.len());
+
+    // As PHP writes it, every slash escaped.
+    let escaped = String::from_utf8(body.clone()).unwrap().replace('/', "\\/").into_bytes();
+    let (whole, size_of_escaped) = (escaped.clone(), escaped.len());
+    let (prepared, bytes) = allocated(|| prepare_json(whole, &target).unwrap());
+    assert!(prepared.report().dropped().eq(["user"]) && prepared.body().len() > size_of_escaped - small);
+    assert!(bytes < size_of_escaped + small, "{bytes} bytes for a body of {size_of_escaped}");
 
     // Nothing changes: none.
     let target = target.with_policy(Policy::Forward);

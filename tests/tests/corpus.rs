@@ -174,6 +174,9 @@ struct Sum {
     text: String,
     finish: Option<String>,
     arguments: usize,
+    /// The names of the calls: of those that begin, each once, by id where there is one.
+    names: BTreeSet<String>,
+    ids: BTreeSet<String>,
 }
 
 fn check_stream(body: &[u8], calls_are_whole: bool) -> Result<(), String> {
@@ -215,6 +218,13 @@ fn check_stream(body: &[u8], calls_are_whole: bool) -> Result<(), String> {
             text: choice.text(),
             finish: choice.finish_reason.get().map(ToString::to_string),
             arguments: choice.tool_calls().iter().map(|call| call.arguments().len()).sum(),
+            names: choice.tool_calls().iter().map(|call| call.name().to_owned()).collect(),
+            ids: choice
+                .tool_calls()
+                .iter()
+                .filter_map(|call| call.id.clone())
+                .filter(|it| !it.is_empty())
+                .collect(),
         };
         let expected = expected.remove(&choice.index.unwrap_or(0)).unwrap_or_default();
         if merged != expected {
@@ -240,6 +250,9 @@ fn add(sum: &mut Sum, choice: &Value) {
     }
     for call in choice["delta"]["tool_calls"].as_array().into_iter().flatten() {
         sum.arguments += call["function"]["arguments"].as_str().map_or(0, str::len);
+        let word = |it: &Value| it.as_str().filter(|it| !it.is_empty()).map(str::to_owned);
+        sum.names.extend(word(&call["function"]["name"]));
+        sum.ids.extend(word(&call["id"]));
     }
 }
 
@@ -292,7 +305,7 @@ fn what_three_providers_share_is_no_unknown_field() {
         {
             shown.push(format!("{request:?}"));
         }
-        let Some(body) = &exchange.response else { continue };
+        let body = exchange.response.unwrap_or_default();
         if exchange.stream {
             let mut decoder = Decoder::new();
             let mut input = &body[..];
@@ -303,7 +316,7 @@ fn what_three_providers_share_is_no_unknown_field() {
                 }
             }
         } else if let (None, Ok(completion)) =
-            (ApiError::detect(body), vertex_chat_types::from_slice::<ChatCompletion>(body))
+            (ApiError::detect(&body), vertex_chat_types::from_slice::<ChatCompletion>(&body))
         {
             shown.push(format!("{completion:?}"));
         }

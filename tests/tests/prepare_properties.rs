@@ -31,6 +31,9 @@ fn schema() -> impl Strategy<Value = Value> {
         Just(json!({"type": ["string", "null"], "enum": ["a", null]})),
         Just(json!({"type": ["integer", "boolean", "null"]})),
         Just(json!({"type": "string", "nullable": true})),
+        Just(json!({"minimum": 0, "maximum": 5})),
+        Just(json!({"enum": [1, 1.0]})),
+        Just(json!({"enum": []})),
         Just(json!({"$ref": "#/$defs/D0"})),
         Just(json!({"$ref": "#/$defs/D1", "description": "beside"})),
         Just(json!({})),
@@ -61,6 +64,7 @@ fn schema() -> impl Strategy<Value = Value> {
             1 => vec(inner.clone(), 1..3).prop_map(|items| json!({"type": "array", "prefixItems": items})),
             1 => vec(inner.clone(), 1..3).prop_map(|items| json!({"type": "array", "prefixItems": items, "items": false})),
             2 => vec(inner.clone(), 1..3).prop_map(|choices| json!({"anyOf": choices})),
+            1 => (inner.clone(), vec(inner.clone(), 1..3)).prop_map(|(rest, items)| json!({"type": "array", "items": items, "additionalItems": rest})),
             1 => vec(inner.clone(), 1..3).prop_map(|choices| json!({"oneOf": choices, "description": "d"})),
             1 => (object.clone(), vec(object.clone(), 1..3)).prop_map(|(mut own, choices)| {
                 own["anyOf"] = json!(choices);
@@ -121,7 +125,7 @@ fn sample(schema: &Value, root: &Value, choose: &mut impl FnMut(usize) -> usize,
         return value.clone();
     }
     for key in ["enum", "anyOf", "oneOf"] {
-        if let Some(choices) = schema[key].as_array() {
+        if let Some(choices) = schema[key].as_array().filter(|it| !it.is_empty()) {
             let choice = &choices[choose(choices.len())];
             let value = if key == "enum" { choice.clone() } else { sample(choice, root, choose, depth + 1) };
             if schema["properties"].is_null() {
@@ -178,12 +182,19 @@ fn translated(schema: &Value) -> Value {
         Value::Object(fields) => {
             let mut out: Map<String, Value> = Map::new();
             for (key, value) in fields {
-                let value = match (key.as_str(), value) {
+                // Draft 7 has tuples in other words.
+                let is_old_tuple = fields.get("items").is_some_and(Value::is_array);
+                let key = match key.as_str() {
+                    "items" if is_old_tuple => "prefixItems",
+                    "additionalItems" if is_old_tuple => "items",
+                    key => key,
+                };
+                let value = match (key, value) {
                     ("type", Value::String(kind)) => json!(kind.to_lowercase()),
                     ("nullable", _) => continue,
                     (_, value) => translated(value),
                 };
-                out.insert(key.clone(), value);
+                out.insert(key.to_owned(), value);
             }
             if fields.get("nullable") == Some(&json!(true)) {
                 json!({"anyOf": [{"type": "null"}, out]})
@@ -299,7 +310,9 @@ proptest! {
     fn a_reduced_schema_takes_what_the_whole_one_took(schema in whole_schema(), choices in vec(any::<Index>(), 400)) {
         let Some((reduced, narrows)) = reduced(&schema, Dialect::VertexGemini3).unwrap() else { return Ok(()) };
         // Which rules narrow is told in the report; they are looked at by their own test.
-        prop_assume!(!narrows);
+        if narrows {
+            return Ok(());
+        }
         // The generator writes `nullable` too, which JSON Schema does not know.
         let original = jsonschema::validator_for(&translated(&schema)).unwrap();
         let judge = jsonschema::validator_for(&translated(&reduced)).unwrap();
@@ -317,10 +330,13 @@ proptest! {
     }
 
     #[test]
-    fn no_json_makes_the_reducer_panic(text in "[\\[\\]{}\",:$a-f0-9 /#.]{0,60}", schema in whole_schema(), cut in any::<Index>()) {
+    fn no_json_makes_the_reducer_panic(text in "[\\[\\]{}\",:$a-f0-9 /#.\\\\]{0,60}", schema in whole_schema(), cut in any::<Index>()) {
         let mut broken = schema.to_string();
-        broken.replace_range(cut.index(broken.len())..cut.index(broken.len()), "");
-        for text in [text, broken, schema.to_string().replace("object", "array").replace("D1", "D0")] {
+        broken.truncate(cut.index(broken.len()));
+        broken.push_str("}}}}");
+        let text_in_schema = schema.to_string().replace("\"a\"", "\"\\ud800\"");
+        let twisted = schema.to_string().replace("object", "array").replace("D1", "D0");
+        for text in [text, broken, text_in_schema, twisted] {
             if let Ok(json) = text.parse::<Json>() {
                 let _ = reduce_schema(&json, Dialect::VertexGemini3);
             }
@@ -377,6 +393,10 @@ fn the_rules_that_narrow_are_these() {
         ["properties.a.type: it is taken for an array, by its keywords"]
     );
     assert_eq!(
+        narrowing(property(json!({"minimum": 1}))),
+        ["properties.a.type: it is taken for a number, by its keywords"]
+    );
+    assert_eq!(
         narrowing(property(json!({"type": "array"}))),
         ["properties.a.items: items of no stated type are taken for texts"]
     );
@@ -400,6 +420,24 @@ fn what_cannot_be_reduced_is_told_with_its_place() {
         SchemaError::Dangling("properties.a.allOf[0].$ref".to_owned())
     );
     assert_eq!(told("[]"), SchemaError::NotAnObject);
+    assert_eq!(
+        told(r#"{"type":"object","properties":{"\ud800":{"type":"string"}}}"#),
+        SchemaError::Unreadable
+    );
+    let chain: Vec<String> =
+        (0..3000).map(|i| format!(r##""A{i}":{{"$ref":"#/$defs/A{}"}}"##, i + 1)).collect();
+    let chain = format!(
+        r##"{{"properties":{{"a":{{"$ref":"#/$defs/A0"}}}},"$defs":{{{},"A3000":{{"type":"string"}}}}}}"##,
+        chain.join(",")
+    );
+    assert_eq!(told(&chain), SchemaError::TooLarge);
+    let through_items = r##"{"$defs":{"N":{"type":"array","items":[{"type":"string"}],"additionalItems":{"$ref":"#/$defs/N"}}},"properties":{"a":{"$ref":"#/$defs/N"}}}"##;
+    assert_eq!(told(through_items), SchemaError::Recursive("properties.a.additionalItems".to_owned()));
+    let many: Vec<String> = (0..30_000).map(|i| format!("\"a{i}\"")).collect();
+    assert_eq!(
+        told(&format!(r#"{{"type":"object","required":[{}]}}"#, many.join(","))),
+        SchemaError::TooLarge
+    );
     let deep = format!("{}{}", r#"{"items":"#.repeat(200), "{}".to_owned() + &"}".repeat(200));
     assert_eq!(told(&deep), SchemaError::TooLarge);
     // A few references that stand for billions.
@@ -411,6 +449,26 @@ fn what_cannot_be_reduced_is_told_with_its_place() {
         levels.join(",")
     );
     assert_eq!(told(&bomb), SchemaError::TooLarge);
+}
+
+#[test]
+fn references_are_found_however_they_are_written() {
+    for reference in ["#/$defs/A%3CB%3E", "#/$defs/A<B>", "#here", "#/properties/b/items"] {
+        let schema = json!({"type": "object", "properties": {"a": {"$ref": reference}, "b": {"type": "array", "items": {"$anchor": "here", "type": "boolean"}}},
+            "$defs": {"A<B>": {"type": "boolean"}}});
+        let (reduced, _) = reduced(&schema, Dialect::VertexGemini3).unwrap().unwrap();
+        assert_eq!(reduced["properties"]["a"], json!({"type": "boolean"}), "{reference}");
+    }
+}
+
+#[test]
+fn changes_beyond_those_that_are_told_of_are_told_to_be_there() {
+    let properties: Map<String, Value> =
+        (0..70).map(|i| (format!("p{i}"), json!({"type": "string", "title": "t"}))).collect();
+    let schema: Json = json!({"type": "object", "properties": properties}).to_string().parse().unwrap();
+    let (_, changes) = reduce_schema(&schema, Dialect::GeminiDeveloper).unwrap().unwrap();
+    assert_eq!(changes.len(), vertex_chat_params::SCHEMA_CHANGES_MAX + 1);
+    assert!(changes.last().unwrap().what.contains("more changes"));
 }
 
 /// Fields of requests, from the expectation file's samples: each parameter with a good value.
@@ -434,6 +492,13 @@ fn any_request() -> impl Strategy<Value = Value> {
     ];
     let odd = prop_oneof![
         Just(json!({})),
+        Just(
+            json!({"user": null, "store": null, "google": null, "top_k": null, "reasoning": {"effort": "low"}})
+        ),
+        Just(json!({"messages": [{"role": "user", "content": "u"},
+            {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "assistant", "tool_calls": [{"id": "b", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "b", "content": "r"}, {"role": "tool", "tool_call_id": "a", "content": "r"}]})),
         Just(json!({"vendor": {"b": 1.50, "a": [1e3]}})),
         Just(json!({"google": {"vendor": 1}, "extra_body": {"extra_body": {"google": {"x": 2}}}})),
         Just(json!({"model": "gemini-3-flash", "max_tokens": 1, "max_completion_tokens": 2})),
@@ -493,6 +558,10 @@ proptest! {
             let target = Target::new(dialect).with_policy(Policy::Drop);
             let Ok(prepared) = prepare_json(request.to_string().into_bytes(), &target) else { continue };
             let sent: Value = serde_json::from_slice(prepared.body()).unwrap();
+            if dialect == Dialect::GeminiDeveloper {
+                let unknown = sent.as_object().unwrap().keys().find(|key| vertex_chat_params::parameter(key).is_none());
+                prop_assert!(unknown.is_none(), "{}", sent);
+            }
             for row in &PARAMETERS {
                 if matches!(row.support(dialect), Support::Refused(_) | Support::Ignored) {
                     let name = row.name();

@@ -7,6 +7,8 @@ const ASIDE_BYTES_MIN: usize = 16 << 10;
 /// How much of such a string stays, for rules that look at how it begins.
 const HEAD_BYTES: usize = 256;
 
+/// How many marks are tried; who fills a body with marks has it copied.
+const SALTS_MAX: usize = 4;
 /// Room for a mark's number, in bytes.
 const NUMBER_ROOM: usize = 24;
 
@@ -19,8 +21,8 @@ pub(crate) struct Aside<'a> {
 }
 
 impl<'a> Aside<'a> {
-    /// Cuts a body; `None` when it has no string that is worth it. Only strings of plain ASCII are cut: what is in them is
-    /// then known to be good JSON without a reader. The pictures of most clients are such strings.
+    /// Cuts a body; `None` when it has no string that is worth it. Only strings of plain ASCII are cut, without escapes
+    /// but `\\/`: what is in them is then known to be good JSON without a reader. The pictures of most clients are such strings.
     pub(crate) fn of(whole: &'a [u8]) -> Option<Self> {
         if whole.len() < ASIDE_BYTES_MIN {
             return None;
@@ -30,7 +32,7 @@ impl<'a> Aside<'a> {
             return None;
         }
         let cut: usize = rests.iter().map(ExactSizeIterator::len).sum();
-        (0..).find_map(|salt| {
+        (0..SALTS_MAX).find_map(|salt| {
             // In the alphabet of base64, so that a cut string still looks like what it is.
             let mark = format!("_vertex-chat-aside-{salt}-");
             let room = whole.len() - cut + rests.len() * (mark.len() + NUMBER_ROOM);
@@ -52,22 +54,29 @@ impl<'a> Aside<'a> {
         &self.slim
     }
 
+    /// How long a text is with the cut strings put back.
+    pub(crate) fn restored_len(&self, text: &str) -> usize {
+        self.pieces(text).fold(text.len(), |length, (rest, _)| length + rest.len())
+    }
+
     /// A text with the cut strings put back.
     pub(crate) fn restore(&self, text: &str) -> Vec<u8> {
-        if !text.contains(&self.mark) {
-            return text.as_bytes().to_vec();
-        }
-        let mut out =
-            Vec::with_capacity(text.len() + self.rests.iter().map(ExactSizeIterator::len).sum::<usize>());
-        let mut pieces = text.split(&self.mark);
-        out.extend_from_slice(pieces.next().unwrap_or_default().as_bytes());
-        for piece in pieces {
-            let (number, after) = piece.split_once('_').expect("because every mark has an end");
-            let number: usize = number.parse().expect("because every mark has a number");
-            out.extend_from_slice(&self.whole[self.rests[number].clone()]);
+        let mut out = Vec::with_capacity(self.restored_len(text));
+        out.extend_from_slice(text.split(&self.mark).next().unwrap_or_default().as_bytes());
+        for (rest, after) in self.pieces(text) {
+            out.extend_from_slice(&self.whole[rest]);
             out.extend_from_slice(after.as_bytes());
         }
         out
+    }
+
+    /// For every mark what was cut there, and the text up to the next.
+    fn pieces<'b>(&'b self, text: &'b str) -> impl Iterator<Item = (Range<usize>, &'b str)> {
+        text.split(&self.mark).skip(1).map(|piece| {
+            let (number, after) = piece.split_once('_').expect("because every mark has an end");
+            let number: usize = number.parse().expect("because every mark has a number");
+            (self.rests[number].clone(), after)
+        })
     }
 }
 
@@ -86,6 +95,8 @@ fn long_strings(text: &[u8]) -> Vec<Range<usize>> {
             }
             match text[end] {
                 b'"' => break,
+                // PHP writes every slash so.
+                b'\\' if text.get(end + 1) == Some(&b'/') => end += 2,
                 b'\\' => {
                     plain = false;
                     end += 2;
@@ -100,7 +111,9 @@ fn long_strings(text: &[u8]) -> Vec<Range<usize>> {
             }
         }
         if plain && end - start >= ASIDE_BYTES_MIN {
-            found.push(start + HEAD_BYTES..end);
+            // Not between a backslash and its slash.
+            let head = HEAD_BYTES + usize::from(text[start + HEAD_BYTES - 1] == b'\\');
+            found.push(start + head..end);
         }
         at = end + 1;
         if at >= text.len() {

@@ -92,6 +92,20 @@ impl Dialect {
         }
     }
 
+    /// Where it is known from what it takes and what it does with the rest.
+    #[must_use]
+    pub fn source(self) -> &'static str {
+        match self {
+            Self::VertexGemini2 | Self::VertexGemini3 | Self::VertexPartner => {
+                "Vertex AI: OpenAI compatibility, supported parameters"
+            }
+            Self::GeminiDeveloper => "Gemini Developer API: `Unknown name … Cannot find field`",
+            Self::Vllm => "vLLM: OpenAI-compatible server, parameters",
+            Self::Tgi => "TGI: router/src/lib.rs",
+            Self::OpenAi => "OpenAI: Chat Completions reference",
+        }
+    }
+
     pub(crate) fn column(self) -> usize {
         self as usize
     }

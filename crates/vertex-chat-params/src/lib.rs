@@ -18,8 +18,8 @@
 //! [`PreparedRequest`]. It works on types and on bytes, and needs no HTTP stack.
 //!
 //! **What it is not.** A copy of the service. A request is refused here only where the service certainly refuses it too
-//! ([`Rejection`] says by which source), all faults at once; an unknown model, an unknown parameter and everything that
-//! the sources leave open go through.
+//! ([`Rejection`] says by which source), or where its schema is past this crate's limits; all faults at once. An unknown
+//! model, an unknown parameter and everything that the sources leave open go through.
 
 mod aside;
 mod dialect;

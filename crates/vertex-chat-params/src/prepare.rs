@@ -1,11 +1,13 @@
 //! The one door to sending.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use vertex_chat_types::{ChatRequest, Content, ContentPart, Extra, Json, Message, ParseError};
 
 use crate::aside::Aside;
 use crate::report::{Action, Note, Problem, Rejection, Report};
+use crate::schema::SCHEMA_BYTES_MAX;
 use crate::table::{PARAMETERS, Support, parameter};
 use crate::{Dialect, Policy, Rewrite, Rewrites, rewrite, rules};
 
@@ -153,43 +155,63 @@ fn written(request: &ChatRequest) -> Vec<u8> {
 /// As [`prepare`], and when the body is not a request: then with the path and what was expected there.
 pub fn prepare_json(body: Vec<u8>, target: &Target) -> Result<PreparedRequest, Rejection> {
     let aside = Aside::of(&body);
-    let mut request = match &aside {
-        // What is wrong is said of the whole body.
-        Some(aside) => read(aside.slim(), target.dialect).or_else(|_| read(&body, target.dialect))?,
-        None => read(&body, target.dialect)?,
-    };
-    let mut report = Report::default();
-    if target.rewrites.contains(Rewrite::DropNulls) && Rewrite::DropNulls.applies_to(target.dialect) {
-        note_nulls(aside.as_ref().map_or(&body[..], Aside::slim), &request, &mut report);
-    }
-    filter(&mut request, target, &mut report)?;
-    let changed = report.notes().iter().any(|note| note.action != Action::Forwarded);
-    let (rewritten, stream) = (changed.then(|| written(&request)), request.is_stream());
-    let model = request.model.take();
-    let (rewritten, model) = match &aside {
-        Some(aside) => {
-            let restored = |text: Vec<u8>| {
-                aside.restore(std::str::from_utf8(&text).expect("because JSON is written in UTF-8"))
-            };
-            let model = model.map(|model| String::from_utf8(restored(model.into_bytes())));
-            (rewritten.map(restored), model.map(|it| it.expect("because only ASCII was cut")))
+    let slim = aside.as_ref().map(|aside| (aside, prepare_text(aside.slim(), target)));
+    let (rewritten, rest) = match slim {
+        // What is cut is written once; inlined references may have multiplied it, past the limits that were looked at.
+        Some((aside, Ok((rewritten, rest))))
+            if rewritten
+                .as_ref()
+                .is_none_or(|it| aside.restored_len(it) <= body.len() + SCHEMA_BYTES_MAX) =>
+        {
+            let model = rest.model.map(|model| aside.restore(&model));
+            let model = model.map(|it| String::from_utf8(it).expect("because only ASCII was cut"));
+            (rewritten.map(|it| aside.restore(&it)), Rest { model, ..rest })
         }
-        None => (rewritten, model),
+        // What is wrong is said of the whole body.
+        _ => {
+            let (rewritten, rest) = prepare_text(&body, target)?;
+            (rewritten.map(String::into_bytes), rest)
+        }
     };
+    let Rest { stream, model, report } = rest;
     Ok(PreparedRequest { body: rewritten.unwrap_or(body), stream, model, report })
 }
 
-/// Notes the parameters that the reader has left out because they are null.
-fn note_nulls(body: &[u8], request: &ChatRequest, report: &mut Report) {
+/// A prepared request but for its body.
+struct Rest {
+    stream: bool,
+    model: Option<String>,
+    report: Report,
+}
+
+/// Reads a body, and writes it anew if something has to change.
+fn prepare_text(body: &[u8], target: &Target) -> Result<(Option<String>, Rest), Rejection> {
+    let mut request = read(body, target.dialect)?;
+    let mut report = Report::default();
+    note_nulls(body, &request, target, &mut report);
+    filter(&mut request, target, &mut report)?;
+    let changed = report.notes().iter().any(|note| note.action != Action::Forwarded);
+    let text =
+        changed.then(|| String::from_utf8(written(&request)).expect("because JSON is written in UTF-8"));
+    let (stream, model) = (request.is_stream(), request.model.take());
+    Ok((text, Rest { stream, model, report }))
+}
+
+/// Notes the parameters that the reader has left out because they are null, and that must not be sent so.
+fn note_nulls(body: &[u8], request: &ChatRequest, target: &Target, report: &mut Report) {
+    let Target { dialect, policy, rewrites } = *target;
     let Ok(fields) = vertex_chat_types::from_slice::<Extra>(body) else { return };
-    for (key, value) in fields.iter() {
-        if value.is_null() && request.extra.get(key).is_none() {
-            report.push(Note {
-                path: key.to_owned(),
-                action: Action::Rewritten,
-                reason: "left out: it is null".to_owned(),
-                rule: Some(Rewrite::DropNulls),
-            });
+    let rule = Rewrite::DropNulls;
+    let is_rewritten = rewrites.contains(rule) && rule.applies_to(dialect);
+    let unread: BTreeSet<&str> = request.extra.iter().map(|(key, _)| key).collect();
+    for (key, _) in fields.iter().filter(|(key, value)| value.is_null() && !unread.contains(key)) {
+        let support = parameter(key).map(|it| it.support(dialect));
+        if is_rewritten {
+            let reason = "left out: it is null".to_owned();
+            report.push(Note { path: key.to_owned(), action: Action::Rewritten, reason, rule: Some(rule) });
+        } else if matches!(support, Some(Support::Ignored | Support::Refused(_))) && policy != Policy::Forward
+        {
+            report.add(key, Action::Dropped, format!("it is null, and not taken by {dialect}"));
         }
     }
 }
@@ -226,12 +248,12 @@ fn read(body: &[u8], dialect: Dialect) -> Result<ChatRequest, Rejection> {
 /// `whole`: whether the error is of the body itself, so that its position is right.
 fn not_a_request(error: &ParseError, whole: bool) -> Rejection {
     let position = error.position().filter(|_| whole);
-    let place = position.map(|(line, column)| format!("at line {line}, column {column} of the body"));
+    let place = position.map(|(line, column)| format!(" (at line {line}, column {column} of the body)"));
     Rejection::one(Problem {
         path: error.path().to_owned(),
-        message: error.message().to_owned(),
-        remedy: place.unwrap_or_default(),
-        source: "",
+        message: format!("{}{}", error.message(), place.unwrap_or_default()),
+        remedy: String::new(),
+        source: "OpenAI: Chat Completions reference",
     })
 }
 
@@ -262,16 +284,38 @@ fn filter(request: &mut ChatRequest, target: &Target, report: &mut Report) -> Re
                 path: parameter.path.to_owned(),
                 message: reason(),
                 remedy: "leave it out, or choose another policy".to_owned(),
-                source: parameter.source,
+                source: dialect.source(),
             }),
         }
     }
-    if dialect.is_vertex() || dialect == Dialect::GeminiDeveloper {
-        for (key, _) in request.extra.iter() {
-            if parameter(key).is_none() {
-                report.add(key, Action::Forwarded, "not a known parameter");
-            }
+    unknown(request, target, report, &mut problems);
+    Rejection::check(problems)
+}
+
+/// What no row of the table names. The Developer API refuses it by rule; the others are asked, on Vertex with a word.
+fn unknown(request: &mut ChatRequest, target: &Target, report: &mut Report, problems: &mut Vec<Problem>) {
+    let Target { dialect, policy, .. } = *target;
+    let keys = request.extra.iter().map(|(key, _)| key).filter(|key| parameter(key).is_none());
+    let keys: Vec<String> = keys.map(str::to_owned).collect();
+    if dialect != Dialect::GeminiDeveloper {
+        let told = keys.into_iter().filter(|_| dialect.is_vertex());
+        told.for_each(|key| report.add(key, Action::Forwarded, "not a known parameter"));
+        return;
+    }
+    let reason = || format!("not a known parameter, and refused by {dialect}");
+    for key in &keys {
+        match policy {
+            Policy::Drop => report.add(key, Action::Dropped, reason()),
+            Policy::Forward => report.add(key, Action::Forwarded, reason()),
+            Policy::Reject => problems.push(Problem {
+                path: key.clone(),
+                message: reason(),
+                remedy: "leave it out, or choose another policy".to_owned(),
+                source: dialect.source(),
+            }),
         }
     }
-    Rejection::check(problems)
+    if policy == Policy::Drop && !keys.is_empty() {
+        request.extra.retain(|key, _| parameter(key).is_some());
+    }
 }

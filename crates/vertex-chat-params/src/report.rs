@@ -37,7 +37,7 @@ pub enum Action {
 }
 
 impl Report {
-    /// The notes: rewrites in the order of their rules, then parameters in the order of the table.
+    /// The notes: nulls, rewrites in the order of their rules, parameters in the order of the table, unknown fields.
     #[must_use]
     pub fn notes(&self) -> &[Note] {
         &self.notes
@@ -49,7 +49,8 @@ impl Report {
         self.notes.is_empty()
     }
 
-    /// The paths of what was left out.
+    /// The paths of the parameters that were left out because the server does not take them. Rewrites leave things out too:
+    /// they are notes of their own.
     pub fn dropped(&self) -> impl Iterator<Item = &str> {
         self.notes.iter().filter(|note| note.action == Action::Dropped).map(|note| note.path.as_str())
     }
@@ -144,6 +145,9 @@ impl fmt::Display for Problem {
         f.write_str(&self.message)?;
         if !self.remedy.is_empty() {
             write!(f, " ({})", self.remedy)?;
+        }
+        if !self.source.is_empty() {
+            write!(f, " [{}]", self.source)?;
         }
         Ok(())
     }

@@ -2,12 +2,13 @@
 //!
 //! Each has a name, says in the report what it did and why, and can be switched off.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
 use vertex_chat_types::{
     ChatRequest, Content, ContentPart, Extra, ExtraBody, ExtraContent, GoogleContent, GoogleOptions,
-    ImageUrl, Json, Message, Nullable, PartType, ResponseFormatType, Role, Stop, ToolCall,
+    ImageUrl, Json, Message, Nullable, PartType, ReasoningEffort, ResponseFormatType, Role, Stop, ToolCall,
 };
 
 use crate::Dialect;
@@ -20,6 +21,8 @@ use Dialect::{GeminiDeveloper, OpenAi, Tgi, VertexGemini2, VertexGemini3, Vllm};
 const GEMINI: &[Dialect] = &[VertexGemini2, VertexGemini3, GeminiDeveloper];
 const ON_VERTEX: &[Dialect] = &[VertexGemini2, VertexGemini3];
 const TGI: &[Dialect] = &[Tgi];
+/// How often `extra_body` may be nested in itself to be put right.
+const NESTINGS_MAX: usize = 3;
 
 /// The rules, each with its name, the dialects it is for, what it does, and where the need for it is known from.
 macro_rules! rewrites {
@@ -283,34 +286,58 @@ impl Rewriter<'_> {
             nested.push(("google", google));
         }
         // Once too often, or twice.
-        while let Some(inner) = self.request.extra_body.as_ref().and_then(|it| it.extra.get("extra_body")) {
+        for _ in 0..NESTINGS_MAX {
+            let Some(inner) = self.request.extra_body.as_ref().and_then(|it| it.extra.get("extra_body"))
+            else {
+                break;
+            };
             let Ok(inner) = inner.parse_as::<ExtraBody>() else { break };
             let body = self.request.extra_body.get_or_insert_default();
             body.extra.remove("extra_body");
-            for (key, value) in inner.extra.iter() {
-                if body.extra.get(key).is_none() {
-                    body.extra.insert(key, value.clone());
-                }
-            }
+            let mut all = inner.extra;
+            all.merge(std::mem::take(&mut body.extra));
+            body.extra = all;
             nested.push(("extra_body.extra_body", inner.google.unwrap_or_default()));
         }
         for (path, google) in nested {
             let body = self.request.extra_body.get_or_insert_default();
-            body.google = Some(together(body.google.take().unwrap_or_default(), &google));
+            let (all, lost) = together(body.google.take().unwrap_or_default(), &google);
+            body.google = Some(all);
             self.note(path, "it went to `extra_body.google`");
+            for field in lost {
+                self.note(format!("{path}.{field}"), "left out: `extra_body.google` says something else");
+            }
         }
     }
 
     fn effort_or_thinking_config(&mut self) {
-        let google = self
-            .request
-            .extra_body
-            .as_ref()
-            .and_then(|it| it.google.as_ref())
-            .or(self.request.google.as_ref());
-        let has_config = google.is_some_and(|it| it.thinking_config.is_some());
-        if has_config && self.request.reasoning_effort.take().is_some() {
-            self.note("reasoning_effort", "left out: together with a `thinking_config` it is refused");
+        let in_body = self.request.extra_body.as_mut().and_then(|it| it.google.as_mut());
+        let google = match in_body {
+            Some(google) if google.thinking_config.is_some() => Some(google),
+            _ => self.request.google.as_mut(),
+        };
+        let Some(config) = google.and_then(|it| it.thinking_config.as_mut()) else { return };
+        let Some(effort) = self.request.reasoning_effort.take() else { return };
+        // A config that does not say how much takes the effort over, in the words that the generation has for it.
+        let says_nothing = config.thinking_budget.is_none() && config.thinking_level.is_none();
+        let is_2 = generation_2(self.request.model.as_deref());
+        let budget = match &effort {
+            ReasoningEffort::None => Some(0),
+            ReasoningEffort::Minimal | ReasoningEffort::Low => Some(1024),
+            ReasoningEffort::Medium => Some(8192),
+            ReasoningEffort::High => Some(24_576),
+            _ => None,
+        };
+        match budget {
+            Some(budget) if says_nothing && is_2 => {
+                config.thinking_budget = Some(budget);
+                self.note("reasoning_effort", "it became the `thinking_budget` of the `thinking_config`");
+            }
+            Some(1..) if says_nothing && !is_2 => {
+                config.thinking_level = Some(effort.as_str().to_owned());
+                self.note("reasoning_effort", "it became the `thinking_level` of the `thinking_config`");
+            }
+            _ => self.note("reasoning_effort", "left out: together with a `thinking_config` it is refused"),
         }
     }
 
@@ -333,7 +360,7 @@ impl Rewriter<'_> {
                 let (id, signature) = (id.to_owned(), signature.to_owned());
                 call.id = Some(id);
                 let path = format!("messages[{i}].tool_calls[{j}].id");
-                if is_gemini && call.thought_signature().is_none() {
+                if is_gemini && !is_signed(call) {
                     let google = call.extra_content.get_or_insert_default().google.get_or_insert_default();
                     google.thought_signature = Some(signature);
                     notes.push((path, "the thought signature in it went to `extra_content.google`"));
@@ -369,6 +396,9 @@ impl Rewriter<'_> {
                 google.thought_signature = google.thought_signature.take().or(vertex.thought_signature);
                 google.parts = google.parts.take().or(vertex.parts);
                 google.mime_type = google.mime_type.take().or(vertex.mime_type);
+                let mut all = vertex.extra;
+                all.merge(std::mem::take(&mut google.extra));
+                google.extra = all;
                 true
             },
             "`vertex` became `google`",
@@ -409,7 +439,7 @@ impl Rewriter<'_> {
 
     /// Gemini 3 wants the signature of the first call of every step of the current turn; Gemini 2 wants none.
     fn signature_escape(&mut self) {
-        if Dialect::of_vertex_model(self.request.model.as_deref()) == VertexGemini2 {
+        if generation_2(self.request.model.as_deref()) {
             return;
         }
         let messages = &mut self.request.messages;
@@ -417,9 +447,10 @@ impl Rewriter<'_> {
         let mut paths = Vec::new();
         for (i, message) in messages.iter_mut().enumerate().skip(turn) {
             let of_message = message.extra_content.as_ref().and_then(|it| it.google.as_ref());
-            let signed = of_message.is_some_and(|it| it.thought_signature.is_some());
+            let signed =
+                of_message.and_then(|it| it.thought_signature.as_ref()).is_some_and(|it| !it.is_empty());
             let Some(calls) = message.tool_calls.as_mut().filter(|it| !it.is_empty()) else { continue };
-            if signed || calls.iter().any(|call| call.thought_signature().is_some()) {
+            if signed || calls.iter().any(is_signed) {
                 continue;
             }
             let google = calls[0].extra_content.get_or_insert_default().google.get_or_insert_default();
@@ -432,25 +463,29 @@ impl Rewriter<'_> {
     }
 
     fn tool_result_order(&mut self) {
-        let mut i = 0;
-        while i < self.request.messages.len() {
-            let ids: Vec<String> = call_ids(&self.request.messages[i]);
-            let start = i + 1;
-            i += 1;
+        let is_model = |it: &Message| matches!(it.role, Role::Assistant | Role::Model);
+        let mut start = 0;
+        while start < self.request.messages.len() {
+            let messages = &mut self.request.messages;
+            // The model's words, in one message or several, and what follows up to its next.
+            let ids: HashMap<String, usize> = {
+                let words = messages[start..].iter().take_while(|it| is_model(it));
+                words.flat_map(call_ids).enumerate().map(|(place, id)| (id, place)).collect()
+            };
+            let after =
+                messages[start..].iter().position(|it| !is_model(it)).map_or(messages.len(), |it| start + it);
+            let end = messages[after..].iter().position(is_model).map_or(messages.len(), |it| after + it);
+            start = end;
             if ids.is_empty() {
                 continue;
             }
-            let messages = &mut self.request.messages;
-            // Up to the model's next words; ids are used again over rounds.
-            let is_model = |it: &Message| matches!(it.role, Role::Assistant | Role::Model);
-            let end = messages[start..].iter().position(is_model).map_or(messages.len(), |at| start + at);
             let rank = |message: &Message| {
                 let id = message.tool_call_id.as_deref().filter(|_| message.role == Role::Tool);
-                id.and_then(|id| ids.iter().position(|it| it == id)).unwrap_or(usize::MAX)
+                id.and_then(|id| ids.get(id).copied()).unwrap_or(usize::MAX)
             };
-            if !messages[start..end].is_sorted_by_key(rank) {
-                messages[start..end].sort_by_key(rank);
-                self.note(format!("messages[{start}]"), "tool results were put in the order of their calls");
+            if !messages[after..end].is_sorted_by_key(rank) {
+                messages[after..end].sort_by_key(rank);
+                self.note(format!("messages[{after}]"), "tool results were put in the order of their calls");
             }
         }
     }
@@ -500,7 +535,9 @@ impl Rewriter<'_> {
                 schema.get("type").and_then(Json::to_text).is_none_or(|it| it.eq_ignore_ascii_case("object"));
             is_object
                 && nothing(schema.get("properties"))
-                && ["anyOf", "items", "enum"].iter().all(|key| schema.get(key).is_none())
+                && ["anyOf", "items", "enum", "additionalProperties"]
+                    .iter()
+                    .all(|key| schema.get(key).is_none())
         });
         if is_empty {
             *parameters = None;
@@ -556,6 +593,7 @@ impl Rewriter<'_> {
                 schema.schema.get_or_insert_with(any_object);
                 // TGI keeps to the schema in any case.
                 schema.strict = None;
+                format.r#type = Some(ResponseFormatType::JsonSchema);
                 Json::from_serialize(&schema).expect("because a schema is JSON")
             }
             _ if format.is_json() => {
@@ -614,18 +652,23 @@ impl Rewriter<'_> {
     }
 
     fn drop_nulls(&mut self) {
-        let nulls: Vec<String> = self
-            .request
-            .extra
-            .iter()
-            .filter(|(_, value)| value.is_null())
-            .map(|(key, _)| key.to_owned())
-            .collect();
+        let nulls = self.request.extra.iter().filter(|(_, value)| value.is_null());
+        let nulls: Vec<String> = nulls.map(|(key, _)| key.to_owned()).collect();
+        self.request.extra.retain(|_, value| !value.is_null());
         for key in nulls {
-            self.request.extra.remove(&key);
             self.note(key, "left out: it is null");
         }
     }
+}
+
+/// Whether a model is Gemini 2 or older, by its name on any of Google's endpoints.
+fn generation_2(model: Option<&str>) -> bool {
+    let model = model.map(|it| it.strip_prefix("models/").unwrap_or(it));
+    Dialect::of_vertex_model(model) == VertexGemini2
+}
+
+fn is_signed(call: &ToolCall) -> bool {
+    call.thought_signature().is_some_and(|it| !it.is_empty())
 }
 
 /// The ids of a message's calls.
@@ -633,19 +676,36 @@ fn call_ids(message: &Message) -> Vec<String> {
     message.tool_calls.iter().flatten().filter_map(|call: &ToolCall| call.id.clone()).collect()
 }
 
-/// Google's options from two places; where both say something, the first counts.
-fn together(first: GoogleOptions, second: &GoogleOptions) -> GoogleOptions {
+/// Google's options from two places, and the paths of what was lost: where both say something, the first counts.
+fn together(first: GoogleOptions, second: &GoogleOptions) -> (GoogleOptions, Vec<String>) {
     let fields = |it: &GoogleOptions| {
         Json::from_serialize(it)
             .and_then(|json| json.parse_as::<Extra>())
             .expect("because options are an object")
     };
+    let mut lost = Vec::new();
     let mut all = fields(&first);
     for (key, value) in fields(second).iter() {
-        if all.get(key).is_none() {
+        let Some(own) = all.get(key) else {
             all.insert(key, value.clone());
+            continue;
+        };
+        // Objects, such as `thinking_config`, are put together too.
+        match (own.parse_as::<Extra>(), value.parse_as::<Extra>()) {
+            (Ok(mut own), Ok(other)) => {
+                for (inner, value) in other.iter() {
+                    match own.get(inner) {
+                        None => own.insert(inner, value.clone()),
+                        Some(known) if known == value => {}
+                        Some(_) => lost.push(format!("{key}.{inner}")),
+                    }
+                }
+                all.insert(key, Json::from_serialize(&own).expect("because fields are JSON"));
+            }
+            _ if own == value => {}
+            _ => lost.push(key.to_owned()),
         }
     }
     let json = Json::from_serialize(&all).expect("because fields are JSON");
-    json.parse_as().unwrap_or(first)
+    (json.parse_as().unwrap_or(first), lost)
 }

@@ -125,7 +125,12 @@ impl Check<'_> {
         let samples = self.gemini_3_minor().is_none_or(|minor| minor < GEMINI_3_UNSAMPLED_FROM);
         let mut number = |path: &str, value: Option<f64>, min: f64, max: f64| {
             if value.is_some_and(|it| !(min..=max).contains(&it)) {
-                self.refuse(path, format!("not between {min} and {max}"), "", INFERENCE);
+                self.refuse(
+                    path,
+                    format!("not between {min} and {max}"),
+                    "choose a value in between",
+                    INFERENCE,
+                );
             }
         };
         number("temperature", request.temperature.filter(|_| samples), 0.0, 2.0);
@@ -133,15 +138,25 @@ impl Check<'_> {
         number("frequency_penalty", request.frequency_penalty, -2.0, 2.0);
         number("presence_penalty", request.presence_penalty, -2.0, 2.0);
         if request.n.is_some_and(|n| !(1..=GEMINI_N_MAX).contains(&n)) {
-            self.refuse("n", format!("not between 1 and {GEMINI_N_MAX}"), "", INFERENCE);
+            self.refuse(
+                "n",
+                format!("not between 1 and {GEMINI_N_MAX}"),
+                "choose a value in between",
+                INFERENCE,
+            );
         }
         for (path, tokens) in
             [("max_tokens", request.max_tokens), ("max_completion_tokens", request.max_completion_tokens)]
         {
             match tokens {
-                Some(..=0) => self.refuse(path, "not above 0", "", INFERENCE),
+                Some(..=0) => self.refuse(path, "not above 0", "choose a value from 1", INFERENCE),
                 Some(tokens) if tokens > GEMINI_2_TOKENS_MAX && self.dialect == Dialect::VertexGemini2 => {
-                    self.refuse(path, format!("above {GEMINI_2_TOKENS_MAX}"), "", INFERENCE);
+                    self.refuse(
+                        path,
+                        format!("above {GEMINI_2_TOKENS_MAX}"),
+                        "choose a smaller value",
+                        INFERENCE,
+                    );
                 }
                 _ => {}
             }
@@ -304,10 +319,10 @@ impl Check<'_> {
             }
         }
         if request.seed.is_some_and(|seed| seed < 0) {
-            self.refuse("seed", "below 0", "", ROUTER);
+            self.refuse("seed", "below 0", "choose a value from 0", ROUTER);
         }
         if request.top_logprobs.is_some_and(|it| !(0..=5).contains(&it)) {
-            self.refuse("top_logprobs", "not between 0 and 5", "", ROUTER);
+            self.refuse("top_logprobs", "not between 0 and 5", "choose a value in between", ROUTER);
         }
     }
 }

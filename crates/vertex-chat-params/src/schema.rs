@@ -4,6 +4,7 @@
 //! out. Leaving a keyword out lets more values through than before, never fewer; the few rules that let fewer through
 //! say so ([`SchemaChange::narrows`]).
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -15,8 +16,8 @@ use crate::Dialect;
 pub const SCHEMA_DEPTH_MAX: usize = 64;
 /// How many schemas there may be in one once references are inlined: a few references can stand for billions.
 pub const SCHEMA_NODES_MAX: usize = 20_000;
-/// How much text inlining may add, in bytes.
-pub const SCHEMA_BYTES_MAX: usize = 4 << 20;
+/// How long a schema may be, and how much text inlining may add, in bytes.
+pub const SCHEMA_BYTES_MAX: usize = 1 << 20;
 /// How many changes are told of; the rest is only done.
 pub const SCHEMA_CHANGES_MAX: usize = 64;
 
@@ -44,6 +45,8 @@ pub enum SchemaError {
     TooLarge,
     /// Not an object.
     NotAnObject,
+    /// A key that is no text: a lone surrogate.
+    Unreadable,
 }
 
 impl fmt::Display for SchemaError {
@@ -59,6 +62,7 @@ impl fmt::Display for SchemaError {
                  once references are inlined"
             ),
             Self::NotAnObject => f.write_str("the schema is not an object"),
+            Self::Unreadable => f.write_str("the schema has a key that is no text"),
         }
     }
 }
@@ -71,7 +75,7 @@ impl SchemaError {
     pub fn path(&self) -> &str {
         match self {
             Self::Recursive(path) | Self::Dangling(path) => path,
-            Self::TooLarge | Self::NotAnObject => "",
+            Self::TooLarge | Self::NotAnObject | Self::Unreadable => "",
         }
     }
 }
@@ -94,16 +98,31 @@ pub fn reduce_schema(
     schema: &Json,
     dialect: Dialect,
 ) -> Result<Option<(Json, Vec<SchemaChange>)>, SchemaError> {
-    let root = Node::read(schema, 0)?;
+    if schema.as_str().len() > SCHEMA_BYTES_MAX {
+        return Err(SchemaError::TooLarge);
+    }
+    let root = Node::read(schema, 0, &mut 0)?;
     let Node::Object(_) = root else { return Err(SchemaError::NotAnObject) };
     let mut references =
-        References { root: &root, dialect, inside: vec!["#".to_owned()], done: BTreeSet::new() };
+        References { root: &root, dialect, inside: vec!["#".to_owned()], done: BTreeSet::new(), nodes: 0 };
     references.follow(&root, &mut Path::default())?;
-    let mut reducer =
-        Reducer { root: &root, dialect, changes: Vec::new(), changed: false, nodes: 0, bytes: 0 };
+    let mut reducer = Reducer {
+        root: &root,
+        dialect,
+        changes: Vec::new(),
+        changed: false,
+        nodes: 0,
+        bytes: 0,
+        depth: 0,
+        untold: 0,
+    };
     let reduced = reducer.reduce(&root, &mut Path::default())?;
     if !reducer.changed {
         return Ok(None);
+    }
+    if reducer.untold > 0 {
+        let what = "there are more changes than are told of";
+        reducer.changes.push(SchemaChange { path: String::new(), what, narrows: false });
     }
     let mut text = String::with_capacity(schema.as_str().len());
     reduced.write(&mut text);
@@ -122,21 +141,24 @@ enum Node {
 }
 
 impl Node {
-    fn read(json: &Json, depth: usize) -> Result<Self, SchemaError> {
+    fn read(json: &Json, depth: usize, count: &mut usize) -> Result<Self, SchemaError> {
+        *count += 1;
         // Twice as deep as schemas may be: a level of a schema is two of JSON.
-        if depth > 2 * SCHEMA_DEPTH_MAX {
+        if depth > 2 * SCHEMA_DEPTH_MAX || *count > SCHEMA_NODES_MAX {
             return Err(SchemaError::TooLarge);
         }
-        let because = "because it begins as one";
         Ok(match json.as_str().as_bytes().first() {
             Some(b'{') => {
-                let fields: Extra = json.parse_as().expect(because);
-                let read = |(key, value): (&str, &Json)| Ok((key.to_owned(), Self::read(value, depth + 1)?));
-                Self::Object(fields.iter().map(read).collect::<Result<_, _>>()?)
+                let fields: Extra = json.parse_as().map_err(|_| SchemaError::Unreadable)?;
+                let mut read =
+                    |(key, value): (&str, &Json)| Ok((key.to_owned(), Self::read(value, depth + 1, count)?));
+                Self::Object(fields.iter().map(&mut read).collect::<Result<_, _>>()?)
             }
             Some(b'[') => {
-                let items: Vec<Json> = json.parse_as().expect(because);
-                Self::Array(items.iter().map(|item| Self::read(item, depth + 1)).collect::<Result<_, _>>()?)
+                let items: Vec<Json> = json.parse_as().map_err(|_| SchemaError::Unreadable)?;
+                Self::Array(
+                    items.iter().map(|item| Self::read(item, depth + 1, count)).collect::<Result<_, _>>()?,
+                )
             }
             // A lone surrogate is no text; it stays as it is written.
             Some(b'"') => json.to_text().map_or_else(|| Self::Scalar(json.clone()), Self::Text),
@@ -192,6 +214,11 @@ impl Node {
             Self::Scalar(json) => json.as_str().parse().ok(),
             _ => None,
         }
+    }
+
+    /// Equal as JSON Schema has it: 1 and 1.0 are the same.
+    fn same_value(&self, other: &Self) -> bool {
+        self == other || (self.number().is_some() && self.number() == other.number())
     }
 
     fn set(&mut self, key: &str, value: Self) {
@@ -291,11 +318,16 @@ struct References<'a> {
     inside: Vec<String>,
     /// Those that were, to a good end.
     done: BTreeSet<String>,
+    nodes: usize,
 }
 
 impl References<'_> {
     fn follow(&mut self, schema: &Node, path: &mut Path) -> Result<(), SchemaError> {
-        if path.0.len() > 4 * SCHEMA_DEPTH_MAX {
+        self.nodes += 1;
+        if path.0.len() > 4 * SCHEMA_DEPTH_MAX
+            || self.inside.len() > SCHEMA_DEPTH_MAX
+            || self.nodes > SCHEMA_NODES_MAX
+        {
             return Err(SchemaError::TooLarge);
         }
         if let Some(Node::Text(reference)) = schema.get("$ref") {
@@ -322,7 +354,7 @@ impl References<'_> {
                     }
                     path.0.pop();
                 }
-                "items" | "prefixItems" | "anyOf" | "oneOf" | "allOf" => {
+                "items" | "prefixItems" | "additionalItems" | "anyOf" | "oneOf" | "allOf" => {
                     for (i, item) in value.items().iter().enumerate() {
                         path.0.push(format!("{key}[{i}]"));
                         self.follow(item, path)?;
@@ -348,16 +380,12 @@ impl References<'_> {
 
 /// `#/$defs/Name`, `#` for the whole, and `#Name` for an anchor.
 fn resolve<'a>(root: &'a Node, reference: &str) -> Option<&'a Node> {
-    let pointer = reference.strip_prefix('#')?;
+    let pointer = percent_decoded(reference.strip_prefix('#')?)?;
     if pointer.is_empty() {
         return Some(root);
     }
     if !pointer.starts_with('/') {
-        let definitions = ["$defs", "definitions"].iter().filter_map(|key| root.get(key));
-        let mut all = definitions.flat_map(Node::entries);
-        return all
-            .find(|(_, it)| it.get("$anchor").and_then(Node::as_text) == Some(pointer))
-            .map(|(_, it)| it);
+        return anchored(root, &pointer);
     }
     pointer.split('/').skip(1).try_fold(root, |node, segment| {
         let name = segment.replace("~1", "/").replace("~0", "~");
@@ -366,6 +394,28 @@ fn resolve<'a>(root: &'a Node, reference: &str) -> Option<&'a Node> {
             node => node.get(&name),
         }
     })
+}
+
+/// The schema with this anchor, wherever it is.
+fn anchored<'a>(node: &'a Node, anchor: &str) -> Option<&'a Node> {
+    if node.get("$anchor").and_then(Node::as_text) == Some(anchor) {
+        return Some(node);
+    }
+    let inside = node.entries().iter().map(|(_, it)| it).chain(node.items());
+    inside.filter_map(|it| anchored(it, anchor)).next()
+}
+
+/// The fragment of a URL as text; `None` when it is no UTF-8.
+fn percent_decoded(fragment: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(fragment.len());
+    let mut rest = fragment.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|it| std::str::from_utf8(it).ok());
+        let coded = hex.filter(|_| *first == b'%').and_then(|it| u8::from_str_radix(it, 16).ok());
+        bytes.push(coded.unwrap_or(*first));
+        rest = if coded.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// What Gemini's `Schema` has and is left as it is.
@@ -397,6 +447,10 @@ struct Reducer<'a> {
     changed: bool,
     nodes: usize,
     bytes: usize,
+    /// How deep the reducer is, references that are followed included.
+    depth: usize,
+    /// Changes that are not told of.
+    untold: usize,
 }
 
 impl Reducer<'_> {
@@ -409,6 +463,8 @@ impl Reducer<'_> {
         // What narrows is always told.
         if narrows || self.changes.len() < SCHEMA_CHANGES_MAX {
             self.changes.push(SchemaChange { path, what, narrows });
+        } else {
+            self.untold += 1;
         }
     }
 
@@ -420,9 +476,19 @@ impl Reducer<'_> {
 
     fn reduce(&mut self, schema: &Node, path: &mut Path) -> Result<Node, SchemaError> {
         self.nodes += 1;
-        if path.0.len() > 2 * SCHEMA_DEPTH_MAX || self.nodes > SCHEMA_NODES_MAX {
+        if path.0.len() > 2 * SCHEMA_DEPTH_MAX
+            || self.depth > 2 * SCHEMA_DEPTH_MAX
+            || self.nodes > SCHEMA_NODES_MAX
+        {
             return Err(SchemaError::TooLarge);
         }
+        self.depth += 1;
+        let reduced = self.reduce_one(schema, path);
+        self.depth -= 1;
+        reduced
+    }
+
+    fn reduce_one(&mut self, schema: &Node, path: &mut Path) -> Result<Node, SchemaError> {
         if let Some(Node::Text(reference)) = schema.get("$ref") {
             return self.inline(schema, reference, path);
         }
@@ -430,10 +496,10 @@ impl Reducer<'_> {
             return self.merge_all(schema, path);
         }
         let schema = match schema {
-            Node::Object(_) => schema.clone(),
+            Node::Object(_) => Cow::Borrowed(schema),
             it if it.is("true") || it.is("false") => {
                 self.note(path.with(""), "`true` and `false` became a schema");
-                Node::Object(Vec::new())
+                Cow::Owned(Node::Object(Vec::new()))
             }
             // Not a schema at all; whoever reads it may say so.
             other => return Ok(other.clone()),
@@ -452,14 +518,14 @@ impl Reducer<'_> {
             if choices.is_empty() {
                 choices =
                     types.iter().map(|it| Node::Object(vec![("type".to_owned(), Node::text(it))])).collect();
+                types.clear();
             }
-            types.clear();
         }
         if choices.len() == 1 {
             // One is left: it becomes one with what stands beside it.
             self.changed = true;
             let only = self.flat(choices.remove(0), path, 0)?;
-            let mut beside = schema.clone();
+            let mut beside = schema.into_owned();
             for key in ["anyOf", "oneOf", "nullable"] {
                 beside.remove(key);
             }
@@ -528,7 +594,7 @@ impl Reducer<'_> {
             out.set("description", Node::Text(description));
         }
         out.put_in_order_of(&schema);
-        self.changed |= out != schema;
+        self.changed |= out != *schema;
         Ok(out)
     }
 
@@ -660,11 +726,14 @@ impl Reducer<'_> {
         for (key, value) in schema.entries() {
             match key.as_str() {
                 "anyOf" | "oneOf" | "nullable" | "$defs" | "definitions" => {}
-                "type" => {
-                    if let [kind] = types {
-                        beside.set("type", Node::text(kind));
+                "type" => match types {
+                    [] => {}
+                    [kind] => beside.set("type", Node::text(kind)),
+                    several => {
+                        let several = several.iter().map(|it| Node::text(it)).collect();
+                        beside.set("type", Node::Array(several));
                     }
-                }
+                },
                 key if is_annotation(key) => {
                     if KEPT.contains(&key) || (KEPT_ON_VERTEX.contains(&key) && self.dialect.is_vertex()) {
                         out.set(key, value.clone());
@@ -748,6 +817,8 @@ impl Reducer<'_> {
             ("object", "it is taken for an object, by its keywords")
         } else if has(&["items", "prefixItems", "minItems", "maxItems"]) {
             ("array", "it is taken for an array, by its keywords")
+        } else if has(&["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"]) {
+            ("number", "it is taken for a number, by its keywords")
         } else {
             ("string", "it names no type and is taken for a text")
         };
@@ -810,12 +881,9 @@ impl Reducer<'_> {
             kinds.extend(rest.filter(|it| matches!(it, Node::Object(_))).cloned());
             // Items beyond the tuple could be anything.
             self.tell(path.with(""), "a tuple became a list of any of its items", !closed);
-            let mut distinct: Vec<Node> = Vec::new();
-            for kind in kinds {
-                if !distinct.contains(&kind) {
-                    distinct.push(kind);
-                }
-            }
+            let mut known = BTreeSet::new();
+            let mut distinct: Vec<Node> =
+                kinds.into_iter().filter(|kind| known.insert(kind.shown())).collect();
             let any = match distinct.len() {
                 1 => distinct.remove(0),
                 _ => Node::Object(vec![("anyOf".to_owned(), Node::Array(distinct))]),
@@ -912,16 +980,17 @@ fn both(first: Node, second: Node) -> Node {
             }
             "required" => {
                 let mut all = own.items().to_vec();
-                for name in value.items() {
-                    if !all.contains(name) {
-                        all.push(name.clone());
-                    }
-                }
+                let known: BTreeSet<String> = all.iter().map(Node::shown).collect();
+                all.extend(value.items().iter().filter(|name| !known.contains(&name.shown())).cloned());
                 Node::Array(all)
             }
             "enum" => {
-                let shared: Vec<Node> =
-                    own.items().iter().filter(|it| value.items().contains(it)).cloned().collect();
+                let shared: Vec<Node> = own
+                    .items()
+                    .iter()
+                    .filter(|it| value.items().iter().any(|other| it.same_value(other)))
+                    .cloned()
+                    .collect();
                 if shared.is_empty() { own } else { Node::Array(shared) }
             }
             "minimum" | "minItems" | "minLength" | "minProperties" => {

@@ -135,6 +135,10 @@ fn googles_options_go_where_they_belong() {
     // What is in the right place counts.
     let both = json!({"google": {"thought_tag_marker": "a", "vendor": 1.50}, "extra_body": {"google": {"thought_tag_marker": "b"}, "x": 1}});
     let merged = json!({"extra_body": {"google": {"thought_tag_marker": "b", "vendor": 1.50}, "x": 1}});
+    check(rule, Dialect::VertexGemini3, both, merged, &["google", "google.thought_tag_marker"]);
+    // Objects in it are put together too.
+    let both = json!({"google": {"thinking_config": {"include_thoughts": true}}, "extra_body": {"google": {"thinking_config": {"thinking_level": "low"}}}});
+    let merged = json!({"extra_body": {"google": {"thinking_config": {"include_thoughts": true, "thinking_level": "low"}}}});
     check(rule, Dialect::VertexGemini3, both, merged, &["google"]);
 }
 
@@ -150,6 +154,31 @@ fn a_thinking_config_goes_before_an_effort() {
         config,
         &["reasoning_effort"],
     );
+    // A config that does not say how much takes the effort over.
+    let quiet = |config: Value| json!({"extra_body": {"google": {"thinking_config": config}}});
+    let with_effort = |model: &str| {
+        let mut fields = quiet(json!({"include_thoughts": true}));
+        fields["reasoning_effort"] = json!("high");
+        fields["model"] = json!(model);
+        fields
+    };
+    for (model, dialect, config) in [
+        (
+            "google/gemini-2.5-flash",
+            Dialect::VertexGemini2,
+            json!({"include_thoughts": true, "thinking_budget": 24576}),
+        ),
+        (GEMINI_3, Dialect::VertexGemini3, json!({"include_thoughts": true, "thinking_level": "high"})),
+        (
+            "models/gemini-2.5-flash",
+            Dialect::GeminiDeveloper,
+            json!({"include_thoughts": true, "thinking_budget": 24576}),
+        ),
+    ] {
+        let mut after = quiet(config);
+        after["model"] = json!(model);
+        check(Rewrite::EffortOrThinkingConfig, dialect, with_effort(model), after, &["reasoning_effort"]);
+    }
     let off = Target::new(Dialect::VertexGemini2)
         .with_rewrites(Rewrites::all().without(Rewrite::EffortOrThinkingConfig));
     assert_eq!(send(&with(both), &off).unwrap_err().problems()[0].path, "reasoning_effort");
@@ -273,6 +302,15 @@ fn results_follow_their_calls_in_the_order_of_the_calls() {
     for dialect in [Dialect::VertexGemini2, Dialect::VertexGemini3] {
         check(Rewrite::ToolResultOrder, dialect, before.clone(), after.clone(), &["messages[2]"]);
     }
+    // Calls in messages of their own, answered in their order, are right as they are.
+    let one = |id: &str| json!({"role": "assistant", "tool_calls": [signed(call(id), "c2ln")]});
+    let split = with(
+        json!({"messages": [{"role": "user", "content": "u"}, one("a"), one("b"), result("a"), result("b")]}),
+    );
+    assert_eq!(
+        send(&split, &Target::new(Dialect::VertexGemini3)).unwrap(),
+        (split.clone(), Report::default())
+    );
 }
 
 #[test]
@@ -313,6 +351,10 @@ fn schemas_are_reduced_where_gemini_reads_them() {
     );
     let (sent, report) = send(&empty, &Target::new(Dialect::VertexGemini3)).unwrap();
     assert_eq!(sent["tools"][0]["function"], json!({"name": "f"}));
+    let open = with(
+        json!({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "additionalProperties": {"type": "string"}}}}]}),
+    );
+    assert_eq!(send(&open, &Target::new(Dialect::VertexGemini3)).unwrap(), (open.clone(), Report::default()));
     assert!(report.to_string().contains("tools[0].function.parameters"), "{report}");
     // What cannot be reduced is refused with its path.
     let recursive = json!({"type": "object", "properties": {"next": {"$ref": "#"}}});
@@ -339,6 +381,13 @@ fn tgi_gets_its_own_forms() {
     check(rule, Dialect::Tgi, format(json!({"type": "json_object"})), any.clone(), &["response_format"]);
     check(rule, Dialect::Tgi, format(json!({"type": "application/json"})), any, &["response_format"]);
     check(rule, Dialect::Tgi, format(json!({"type": "text"})), json!({}), &["response_format"]);
+    check(
+        rule,
+        Dialect::Tgi,
+        format(json!({"type": "json_object", "json_schema": {"name": "n", "schema": schema}})),
+        format(json!({"type": "json_schema", "value": {"name": "n", "schema": schema}})),
+        &["response_format"],
+    );
 
     let tool = |function: Value| json!({"tools": [{"type": "function", "function": function}]});
     let empty = json!({"name": "f", "parameters": {"type": "object", "properties": {}}});

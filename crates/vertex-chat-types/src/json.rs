@@ -164,6 +164,11 @@ impl Extra {
         removed
     }
 
+    /// Keeps the fields for which this is so.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str, &Json) -> bool) {
+        self.0.retain(|(key, value)| keep(key, value));
+    }
+
     /// The fields in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value))

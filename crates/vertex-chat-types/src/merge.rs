@@ -106,6 +106,13 @@ impl Accumulator {
         whole.prompt_filter_results = chunk.prompt_filter_results.or(whole.prompt_filter_results.take());
         whole.prompt_token_ids = chunk.prompt_token_ids.or(whole.prompt_token_ids.take());
         merge_extra(&mut whole.extra, chunk.extra, &mut self.bytes)?;
+        // An odd value of an earlier or later chunk does not stand beside a good one.
+        let (usage, filters) = (whole.usage.is_some(), whole.prompt_filter_results.is_some());
+        let prompt = whole.prompt_token_ids.is_some();
+        forget(
+            &mut whole.extra,
+            [("usage", usage), ("prompt_filter_results", filters), ("prompt_token_ids", prompt)],
+        );
         for choice in chunk.choices {
             self.push_choice(choice)?;
         }
@@ -173,11 +180,22 @@ impl Accumulator {
             piece.content_filter_results.filter(|it| !it.is_empty()).or(choice.content_filter_results.take());
         merge_logprobs(&mut choice.logprobs, piece.logprobs, &mut self.bytes)?;
         merge_extra(&mut choice.extra, piece.extra, &mut self.bytes)?;
+        let (tokens, filters) = (choice.token_ids.is_some(), choice.content_filter_results.is_some());
+        forget(&mut choice.extra, [("token_ids", tokens), ("content_filter_results", filters)]);
         if let Some(delta) = piece.delta {
             let message = choice.message.get_or_insert_default();
             merge_delta(message, delta, &mut self.bytes)?;
         }
         Ok(())
+    }
+}
+
+/// Takes fields out that are known by a type.
+fn forget<const N: usize>(extra: &mut Extra, known: [(&str, bool); N]) {
+    if !extra.is_empty() {
+        for (key, _) in known.into_iter().filter(|(_, known)| *known) {
+            extra.remove(key);
+        }
     }
 }
 
@@ -225,7 +243,9 @@ fn merge_delta(message: &mut ResponseMessage, delta: Delta, bytes: &mut usize) -
     if let Some(audio) = delta.audio {
         merge_audio(message.audio.get_or_insert_default(), *audio, bytes)?;
     }
-    merge_extra(&mut message.extra, delta.extra, bytes)
+    merge_extra(&mut message.extra, delta.extra, bytes)?;
+    forget(&mut message.extra, [("reasoning_details", message.reasoning_details.is_some())]);
+    Ok(())
 }
 
 /// Adds a piece of thought: to the piece of the same kind and position, which it goes on, or as a new one.
@@ -234,8 +254,16 @@ fn merge_reasoning(
     piece: ReasoningDetail,
     bytes: &mut usize,
 ) -> Result<(), MergeError> {
-    let goes_on = |it: &&mut ReasoningDetail| it.r#type == piece.r#type && it.index == piece.index;
-    let Some(last) = whole.last_mut().filter(goes_on) else {
+    // An id of its own is a piece of its own: encrypted thoughts must not be put together.
+    let goes_on = |it: &ReasoningDetail| {
+        let same_id = it.id.is_none() || piece.id.is_none() || it.id == piece.id;
+        it.r#type == piece.r#type && it.index == piece.index && same_id
+    };
+    let place = match piece.index {
+        Some(_) => whole.iter().rposition(goes_on),
+        None => whole.len().checked_sub(1).filter(|&last| goes_on(&whole[last])),
+    };
+    let Some(last) = place.map(|place| &mut whole[place]) else {
         let texts = [&piece.text, &piece.summary, &piece.data, &piece.signature];
         let texts: usize = texts.into_iter().flatten().map(String::len).sum();
         grow(bytes, size_of::<ReasoningDetail>() + texts + extra_len(&piece.extra))?;

@@ -1,5 +1,6 @@
 //! Text to types, and what is said when that fails.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::DeserializeOwned;
@@ -45,6 +46,7 @@ impl ParseError {
             Some((path, message)) => (path, message),
             None => ("", text),
         };
+        let message = if error.is_data() { without_values(message) } else { Cow::Borrowed(message) };
         Self { path: path.into(), message: message.into(), position }
     }
 
@@ -52,6 +54,28 @@ impl ParseError {
         let message = format!("not UTF-8 from byte {valid_up_to} on");
         Self { path: "".into(), message: message.into(), position: None }
     }
+}
+
+/// serde's messages about somebody else's type, without the values that they quote: a value may be what a model wrote.
+fn without_values(message: &str) -> Cow<'_, str> {
+    let harmless = ["expected ", "it is missing", "missing field ", "duplicate field ", "invalid length "];
+    if harmless.iter().any(|it| message.starts_with(it)) {
+        return Cow::Borrowed(message);
+    }
+    let expected = message.rfind(", expected ").map_or("", |at| &message[at..]);
+    for what in ["invalid type: ", "invalid value: "] {
+        if let Some(rest) = message.strip_prefix(what) {
+            // `string "…"`, ``integer `5` ``, `map`.
+            let kind = rest.split(['"', '`', ',']).next().unwrap_or_default().trim();
+            return Cow::Owned(format!("{what}{kind}{expected}"));
+        }
+    }
+    for what in ["unknown variant", "unknown field"] {
+        if message.starts_with(what) {
+            return Cow::Owned(format!("{what}{expected}"));
+        }
+    }
+    Cow::Borrowed("not a value of the type that was asked for")
 }
 
 impl fmt::Display for ParseError {

@@ -23,6 +23,8 @@ use crate::{Json, ResponseFormat, Tool};
 const DEPTH_MAX: usize = 24;
 /// How often a type is asked; every time tells of one field that cannot be made up, or of one more variant.
 const ROUNDS_MAX: usize = 128;
+/// How many values are made up in one round: types that hold themselves twice would want more than there are.
+const PROBES_MAX: usize = 10_000;
 /// The longest name of a schema, in characters; OpenAI's limit.
 const NAME_MAX: usize = 64;
 
@@ -69,8 +71,8 @@ impl Tool {
 
 impl Json {
     /// The schema of a Rust type, in itself: without references, but for those that a type has to itself. Properties stand
-    /// in the order of the fields, unless serde reads them through a buffer (`flatten`, an enum with a `tag`): then in
-    /// alphabetical order.
+    /// in the order of the fields, unless serde reads them through a buffer (`flatten`, an enum with a `tag`), or the type
+    /// holds itself more than once: then some stand in alphabetical order.
     #[must_use]
     pub fn schema_of<T: JsonSchema + DeserializeOwned>() -> Self {
         schema_of::<T>().0
@@ -117,7 +119,7 @@ fn write(value: &Value, orders: &Orders, out: &mut String) {
                     Value::Object(properties) if key == "properties" => {
                         let names: BTreeSet<&str> = properties.keys().map(String::as_str).collect();
                         let alphabetical = || names.iter().copied().collect::<Vec<_>>();
-                        let order = orders.0.get(&names).map_or_else(alphabetical, |it| it.to_vec());
+                        let order = orders.of(&names).unwrap_or_else(alphabetical);
                         out.push('{');
                         for (i, name) in order.into_iter().enumerate() {
                             out.push_str(if i == 0 { "" } else { "," });
@@ -140,12 +142,22 @@ fn write(value: &Value, orders: &Orders, out: &mut String) {
 #[derive(Default)]
 struct Orders(BTreeMap<BTreeSet<&'static str>, &'static [&'static str]>);
 
+impl Orders {
+    /// The order of these names. A struct may have told of more: aliases, and fields that schemars leaves out.
+    fn of(&self, names: &BTreeSet<&str>) -> Option<Vec<&'static str>> {
+        let exact = self.0.get(names);
+        let told = exact
+            .or_else(|| self.0.iter().find(|(told, _)| names.is_subset(told)).map(|(_, order)| order))?;
+        Some(told.iter().copied().filter(|it| names.contains(it)).collect())
+    }
+}
+
 /// Asks a type, in rounds: a field whose value cannot be made up ends a round, and is left out of the next.
 fn orders<T: DeserializeOwned>() -> Orders {
     let mut survey = Survey::default();
     for round in 0..ROUNDS_MAX {
         survey.round = round;
-        survey.failed = None;
+        (survey.failed, survey.probes) = (None, 0);
         let done = T::deserialize(Probe { survey: &mut survey, path: Vec::new() }).is_ok();
         let news = survey.failed.take().is_some_and(|path| survey.left_out.insert(path));
         // Every variant of every enum has had its turn.
@@ -163,6 +175,8 @@ fn orders<T: DeserializeOwned>() -> Orders {
 struct Survey {
     orders: Orders,
     round: usize,
+    /// Values that were made up in this round.
+    probes: usize,
     /// The most variants that an enum has.
     variants: usize,
     /// The field at which this round ended.
@@ -178,6 +192,7 @@ struct Probe<'a> {
 
 impl Probe<'_> {
     fn inner(&mut self) -> Probe<'_> {
+        self.survey.probes += 1;
         Probe { survey: self.survey, path: self.path.clone() }
     }
 
@@ -187,7 +202,7 @@ impl Probe<'_> {
     }
 
     fn is_deep(&self) -> bool {
-        self.path.len() > DEPTH_MAX
+        self.path.len() > DEPTH_MAX || self.survey.probes > PROBES_MAX
     }
 }
 
@@ -326,6 +341,7 @@ impl<'de> MapAccess<'de> for Fields<'_> {
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Stop> {
         let mut path = self.probe.path.clone();
         path.extend(self.value.take());
+        self.probe.survey.probes += 1;
         let result = seed.deserialize(Probe { survey: self.probe.survey, path: path.clone() });
         if result.is_err() && self.probe.survey.failed.is_none() {
             self.probe.survey.failed = Some(path);

@@ -650,10 +650,13 @@ macro_rules! object {
                     fn object<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
                         let it = self.0;
                         $(let mut $field = false;)*
+                        // Values of `soft` fields that are not theirs; at most one for each.
+                        #[allow(unused_mut, reason = "most types have no such field")]
+                        let mut odd: Vec<(&'static str, $crate::Json)> = Vec::new();
                         while let Some(key) = map.next_key_seed($crate::wire::Key::<Key>::new())? {
                             match key {
                                 $(Key::$field => {
-                                    $crate::wire::read_field!($kind it map $field $key);
+                                    $crate::wire::read_field!($kind it map odd $field $key);
                                     $field = true;
                                 })*
                                 Key::Unknown(key) => match map.next_value() {
@@ -663,6 +666,9 @@ macro_rules! object {
                             }
                         }
                         $($crate::wire::check_present!($kind $field $key A);)*
+                        for (key, value) in odd {
+                            it.extra.push(key.to_owned(), value);
+                        }
                         Ok(())
                     }
                 }
@@ -721,19 +727,19 @@ pub(crate) use object;
 /// A `soft` field that is not what it should be stays, as it is, among the unknown ones: nobody's answer should be lost for
 /// an odd count of tokens.
 macro_rules! read_field {
-    (soft $it:ident $map:ident $field:ident $key:literal) => {
+    (soft $it:ident $map:ident $odd:ident $field:ident $key:literal) => {
         let json: $crate::Json = match $map.next_value() {
             Ok(json) => json,
             Err(error) => return Err($crate::wire::within(format_args!($key), &error)),
         };
         // Of a field that comes twice the last counts, odd or not.
-        $it.extra.remove($key);
+        $odd.retain(|(key, _)| *key != $key);
         if $crate::wire::read_text(&mut $it.$field, json.as_str()).is_err() {
             $it.$field = None;
-            $it.extra.push($key.to_owned(), json);
+            $odd.push(($key, json));
         }
     };
-    ($kind:ident $it:ident $map:ident $field:ident $key:literal) => {
+    ($kind:ident $it:ident $map:ident $odd:ident $field:ident $key:literal) => {
         if let Err(error) = $map.next_value_seed($crate::wire::FieldSeed(&mut $it.$field)) {
             return Err($crate::wire::within(format_args!($key), &error));
         }

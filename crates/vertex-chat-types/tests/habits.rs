@@ -142,6 +142,35 @@ fn an_odd_count_does_not_lose_the_answer() {
 }
 
 #[test]
+fn thoughts_with_ids_of_their_own_stay_apart() {
+    let detail = |id: &str, index: Option<u64>, data: &str| {
+        let mut detail = json!({"type": "reasoning.encrypted", "id": id, "data": data});
+        if let Some(index) = index {
+            detail["index"] = json!(index);
+        }
+        json!({"reasoning_details": [detail]})
+    };
+    let data = |deltas: &[Value]| -> Vec<String> {
+        let message = merge(deltas).choices.remove(0).message.unwrap();
+        message.reasoning_details.unwrap().into_iter().map(|it| it.data.unwrap()).collect()
+    };
+    assert_eq!(data(&[detail("1", None, "QUJD"), detail("2", None, "REVG")]), ["QUJD", "REVG"]);
+    let by_index = [detail("1", Some(0), "a"), detail("2", Some(1), "b"), detail("1", Some(0), "c")];
+    assert_eq!(data(&by_index), ["ac", "b"]);
+}
+
+#[test]
+fn an_odd_count_does_not_stand_beside_a_good_one() {
+    let mut whole = Accumulator::new();
+    for usage in [json!({"prompt_tokens": -1}), json!({"prompt_tokens": 1}), json!("odd")] {
+        let chunk = json!({"choices": [], "usage": usage}).to_string();
+        whole.push(vertex_chat_types::from_str::<ChatCompletionChunk>(&chunk).unwrap()).unwrap();
+    }
+    let written = serde_json::to_string(&whole.into_completion()).unwrap();
+    assert_eq!(written, r#"{"choices":[],"usage":{"prompt_tokens":1}}"#);
+}
+
+#[test]
 fn of_an_odd_and_a_good_count_the_last_counts() {
     let (odd, good) = (r#""usage":"odd""#, r#""usage":{"total_tokens":3}"#);
     for (first, last, counts) in [(odd, good, true), (good, odd, false)] {

@@ -86,6 +86,45 @@ fn properties_stand_in_the_order_of_the_fields() {
     assert_eq!(value.get("$schema"), None);
 }
 
+/// A type that holds itself twice is asked for a while, and not for ever.
+#[derive(Deserialize, JsonSchema)]
+struct Tree {
+    value: u32,
+    right: Option<Box<Tree>>,
+    left: Option<Box<Tree>>,
+    #[serde(alias = "aka")]
+    name: String,
+}
+
+#[test]
+fn trees_and_aliases_have_an_order_too() {
+    check_order(Json::schema_of::<Tree>().as_str(), &["value", "right", "left", "name"]);
+}
+
+#[test]
+fn what_a_model_wrote_is_not_in_the_error() {
+    #[derive(Debug, Deserialize)]
+    struct Wanted {
+        n: u32,
+    }
+    #[derive(Debug, Deserialize)]
+    enum Word {
+        Yes,
+    }
+    let say = |content: &str| {
+        let body = serde_json::json!({"choices": [{"message": {"content": content}}]}).to_string();
+        vertex_chat_types::from_str::<ChatCompletion>(&body).unwrap()
+    };
+    let error = say(r#"{"n":"canary"}"#).parse::<Wanted>().unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
+    assert!(error.to_string().starts_with("invalid type: string, expected u32"), "{error}");
+    let error = say(r#""canary""#).parse::<Word>().unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("canary") && error.to_string().contains("Yes"), "{error}");
+    assert!(say("{}").parse::<Wanted>().unwrap_err().to_string().contains("missing field `n`"));
+    let error = say(r#""canary""#).parse::<Address>().unwrap_err();
+    assert!(error.to_string().starts_with("not a value of the type that was asked for"), "{error}");
+}
+
 #[test]
 fn tools_and_formats_are_made_from_types() {
     let tool = Tool::of::<Last>("point");
