@@ -8,9 +8,11 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 use vertex_chat_transport::{Clock, Connector, Profile};
 
+use crate::reload::{Reloading, Stamp};
 use crate::{
-    AccessToken, AuthError, CLOUD_PLATFORM_SCOPE, Cached, DEFAULT_UNIVERSE, Environment, Secret,
-    ServiceAccountKey, ServiceAccountSource, StaticToken, TokenForm, TokenSource,
+    AccessToken, AuthError, AuthorizedUser, AuthorizedUserSource, CLOUD_PLATFORM_SCOPE, Cached,
+    DEFAULT_UNIVERSE, Environment, Fetch, Secret, ServiceAccountKey, ServiceAccountSource, StaticToken,
+    TokenForm, TokenSource,
 };
 
 /// The largest credential file that is read.
@@ -24,6 +26,8 @@ pub const PROJECT_VARIABLES: [&str; 2] = ["GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJEC
 pub enum CredentialsKind {
     /// A service account's key.
     ServiceAccount,
+    /// A person's login.
+    AuthorizedUser,
     /// A token from elsewhere.
     StaticToken,
 }
@@ -32,6 +36,7 @@ impl fmt::Display for CredentialsKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::ServiceAccount => "service account key",
+            Self::AuthorizedUser => "a person's login",
             Self::StaticToken => "access token",
         })
     }
@@ -105,7 +110,7 @@ pub struct CredentialsOptions {
     connector: Arc<dyn Connector>,
     clock: Arc<dyn Clock>,
     environment: Environment,
-    scopes: Vec<String>,
+    scopes: Option<Vec<String>>,
     quota_project: Option<String>,
     token_form: TokenForm,
     trust_urls: bool,
@@ -119,7 +124,7 @@ impl CredentialsOptions {
             connector,
             clock,
             environment: Environment::process(),
-            scopes: vec![CLOUD_PLATFORM_SCOPE.to_owned()],
+            scopes: None,
             quota_project: None,
             token_form: TokenForm::default(),
             trust_urls: false,
@@ -133,10 +138,11 @@ impl CredentialsOptions {
         self
     }
 
-    /// Asks for these scopes.
+    /// Asks for these scopes. Otherwise that of all Google Cloud services, and for a person's login those that it was made
+    /// with.
     #[must_use]
     pub fn with_scopes(mut self, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.scopes = scopes.into_iter().map(Into::into).collect();
+        self.scopes = Some(scopes.into_iter().map(Into::into).collect());
         self
     }
 
@@ -161,19 +167,39 @@ impl CredentialsOptions {
         self
     }
 
-    /// Finds credentials: the file that `GOOGLE_APPLICATION_CREDENTIALS` names.
+    /// Finds credentials: the file that `GOOGLE_APPLICATION_CREDENTIALS` names, else the one that
+    /// `gcloud auth application-default login` writes: `application_default_credentials.json` in the folder
+    /// `CLOUDSDK_CONFIG`, else in gcloud's own (`~/.config/gcloud`, on Windows `%APPDATA%\gcloud`).
     ///
     /// # Errors
-    /// When the variable is not set, or the file cannot be used: never something else in its place.
+    /// When there is none, with every place that was looked at; or when the first that there is cannot be used: never
+    /// another in its place.
     pub fn find(&self) -> Result<Credentials, AuthError> {
         let variable = "GOOGLE_APPLICATION_CREDENTIALS";
-        match self.environment.get(variable) {
-            Some(path) => self.read_file(Path::new(&path), &format!("{variable}={path}")),
-            None => Err(AuthError::configuration(format!("no credentials: {variable} is not set")).with_remedy(
-                "set it to the path of a service account key, or give a key or a token explicitly; other kinds of \
-                 Application Default Credentials are not supported yet",
-            )),
+        if let Some(path) = self.environment.get(variable) {
+            return self.read_file(Path::new(&path), &format!("{variable}={path}"));
         }
+        let well_known = self.well_known_file();
+        let place = match &well_known {
+            Some(path) if path.exists() => return self.read_file(path, &path.display().to_string()),
+            Some(path) => format!("{} is not there", path.display()),
+            None => "there is no home folder to look for gcloud's file in".to_owned(),
+        };
+        let message = format!("no credentials: {variable} is not set, and {place}");
+        Err(AuthError::configuration(message).with_remedy(
+            "run `gcloud auth application-default login`, or set the variable to the path of a service account key, or \
+             give a key or a token explicitly; the metadata server is not supported yet",
+        ))
+    }
+
+    /// Where gcloud leaves a person's login.
+    fn well_known_file(&self) -> Option<PathBuf> {
+        let folder = match self.environment.get("CLOUDSDK_CONFIG") {
+            Some(folder) => PathBuf::from(folder),
+            None if cfg!(windows) => PathBuf::from(self.environment.get("APPDATA")?).join("gcloud"),
+            None => PathBuf::from(self.environment.get("HOME")?).join(".config/gcloud"),
+        };
+        Some(folder.join("application_default_credentials.json"))
     }
 
     /// The credentials in this file.
@@ -190,38 +216,64 @@ impl CredentialsOptions {
     /// # Errors
     /// When it cannot be used; the message names the field.
     pub fn from_json(&self, json: &[u8], origin: &str) -> Result<Credentials, AuthError> {
-        let named = |error: AuthError| AuthError::configuration(format!("{origin}: {error}"));
-        let kind = kind_of(json).map_err(named)?;
-        if kind != "service_account" {
-            return Err(named(unsupported(&kind)));
-        }
-        let read = if self.trust_urls {
-            ServiceAccountKey::from_json_trusting_its_urls
-        } else {
-            ServiceAccountKey::from_json
-        };
-        let key = read(json).map_err(named)?;
-        let exchange = self.connector.connect(&Profile::Public).map_err(AuthError::from_transport)?;
-        let scopes: Vec<&str> = self.scopes.iter().map(String::as_str).collect();
-        let (account, project_id) =
-            (Some(key.client_email().to_owned()), key.project_id().map(str::to_owned));
-        let universe_domain = key.universe_domain().to_owned();
-        let source = ServiceAccountSource::new(
-            key,
-            self.token_form.clone(),
-            &scopes,
-            exchange,
-            Arc::clone(&self.clock),
-        )
-        .with_quota_project(self.chosen_quota_project());
-        Ok(Credentials {
-            source: Arc::new(Cached::new(Arc::new(source), Arc::clone(&self.clock))),
-            kind: CredentialsKind::ServiceAccount,
+        let found = self.found_in(json, origin)?;
+        let fetch = Arc::clone(&found.fetch);
+        Ok(self.credentials(found, fetch, origin))
+    }
+
+    fn credentials(&self, found: Found, fetch: Arc<dyn Fetch>, origin: &str) -> Credentials {
+        Credentials {
+            source: Arc::new(Cached::new(fetch, Arc::clone(&self.clock))),
+            kind: found.kind,
             origin: origin.to_owned(),
-            account,
-            project_id,
-            universe_domain,
-        })
+            account: found.account,
+            project_id: found.project_id,
+            universe_domain: found.universe_domain,
+        }
+    }
+
+    /// What a credential file says.
+    fn found_in(&self, json: &[u8], origin: &str) -> Result<Found, AuthError> {
+        let named = |error: AuthError| AuthError::configuration(format!("{origin}: {error}"));
+        let fields = fields_of(json).map_err(named)?;
+        let kind = kind_of(&fields).map_err(named)?;
+        let exchange = self.connector.connect(&Profile::Public).map_err(AuthError::from_transport)?;
+        let clock = Arc::clone(&self.clock);
+        match kind.as_str() {
+            "service_account" => {
+                let read = if self.trust_urls {
+                    ServiceAccountKey::from_json_trusting_its_urls
+                } else {
+                    ServiceAccountKey::from_json
+                };
+                let key = read(json).map_err(named)?;
+                let scopes = self.scopes.as_deref().unwrap_or_default();
+                let scopes: Vec<&str> = match scopes {
+                    [] if self.scopes.is_none() => vec![CLOUD_PLATFORM_SCOPE],
+                    scopes => scopes.iter().map(String::as_str).collect(),
+                };
+                let (account, project_id) =
+                    (Some(key.client_email().to_owned()), key.project_id().map(str::to_owned));
+                let universe_domain = key.universe_domain().to_owned();
+                let source =
+                    ServiceAccountSource::new(key, self.token_form.clone(), &scopes, exchange, clock)
+                        .with_quota_project(self.chosen_quota_project());
+                let kind = CredentialsKind::ServiceAccount;
+                Ok(Found { fetch: Arc::new(source), kind, account, project_id, universe_domain })
+            }
+            "authorized_user" => {
+                let user = AuthorizedUser::from_fields(&fields, self.trust_urls).map_err(named)?;
+                let account = user.account().map(str::to_owned);
+                let mut source = AuthorizedUserSource::new(user, exchange, clock)
+                    .with_quota_project(self.chosen_quota_project());
+                if let Some(scopes) = &self.scopes {
+                    source = source.with_scopes(&scopes.iter().map(String::as_str).collect::<Vec<_>>());
+                }
+                let (kind, universe_domain) = (CredentialsKind::AuthorizedUser, DEFAULT_UNIVERSE.to_owned());
+                Ok(Found { fetch: Arc::new(source), kind, account, project_id: None, universe_domain })
+            }
+            other => Err(named(unsupported(other))),
+        }
     }
 
     /// A token from elsewhere, such as `gcloud auth print-access-token`; it lasts as long as it lasts.
@@ -245,6 +297,14 @@ impl CredentialsOptions {
     }
 
     fn read_file(&self, path: &Path, origin: &str) -> Result<Credentials, AuthError> {
+        let (found, stamp) = self.load(path, origin)?;
+        let fetch = Arc::clone(&found.fetch);
+        let fetch = Reloading::new(path.to_owned(), origin.to_owned(), self.clone(), fetch, stamp);
+        Ok(self.credentials(found, Arc::new(fetch), origin))
+    }
+
+    /// What a credential file says now, and by what a change of it is noticed.
+    pub(crate) fn load(&self, path: &Path, origin: &str) -> Result<(Found, Stamp), AuthError> {
         let cannot = |what: &dyn fmt::Display| AuthError::configuration(format!("{origin}: {what}"));
         let metadata = std::fs::metadata(path).map_err(|error| cannot(&error))?;
         if !metadata.is_file() {
@@ -255,21 +315,31 @@ impl CredentialsOptions {
         }
         let json = zeroize::Zeroizing::new(std::fs::read(path).map_err(|error| cannot(&error))?);
         warn_if_readable_by_others(&metadata, origin);
-        self.from_json(&json, origin)
+        Ok((self.found_in(&json, origin)?, Stamp::of(&metadata)))
     }
+}
+
+/// What was found in a credential file.
+pub(crate) struct Found {
+    pub(crate) fetch: Arc<dyn Fetch>,
+    kind: CredentialsKind,
+    account: Option<String>,
+    project_id: Option<String>,
+    universe_domain: String,
+}
+
+/// The fields of a credential file.
+pub(crate) fn fields_of(json: &[u8]) -> Result<Map<String, Value>, AuthError> {
+    let json = json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json);
+    serde_json::from_slice(json).map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        AuthError::configuration(format!("not a JSON object ({place})"))
+    })
 }
 
 /// The `type` of a credential file: read before anything else, so that the error for another kind names it instead of a
 /// field that it need not have.
-fn kind_of(json: &[u8]) -> Result<String, AuthError> {
-    let json = json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json);
-    let fields: Map<String, Value> = serde_json::from_slice(json).map_err(|error| {
-        AuthError::configuration(format!(
-            "not a JSON object (line {}, column {})",
-            error.line(),
-            error.column()
-        ))
-    })?;
+fn kind_of(fields: &Map<String, Value>) -> Result<String, AuthError> {
     match fields.get("type").and_then(Value::as_str) {
         Some(kind) => Ok(kind.chars().take(64).collect()),
         None => {
@@ -281,7 +351,6 @@ fn kind_of(json: &[u8]) -> Result<String, AuthError> {
 
 fn unsupported(kind: &str) -> AuthError {
     let known = [
-        "authorized_user",
         "external_account",
         "external_account_authorized_user",
         "impersonated_service_account",
@@ -292,7 +361,8 @@ fn unsupported(kind: &str) -> AuthError {
     } else {
         format!("`{kind}` is no known type of credentials")
     };
-    AuthError::configuration(message).with_remedy("supported is `service_account`; or give an access token")
+    AuthError::configuration(message)
+        .with_remedy("supported are `service_account` and `authorized_user`; or give an access token")
 }
 
 #[cfg(unix)]

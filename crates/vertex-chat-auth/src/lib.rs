@@ -17,10 +17,11 @@
 //!
 //! **What it is.** [`TokenSource`], the one thing that a client asks for tokens; a [cache](Cached) that asks Google once
 //! however many ask it; and what stands behind it: a service account's key, exchanged for an access token
-//! ([`ServiceAccountKey`]) or signing its own, or a token from elsewhere.
+//! ([`ServiceAccountKey`]) or signing its own, a person's login ([`AuthorizedUser`]), or a token from elsewhere. A
+//! credential file that is replaced while the program runs is read again with the next token.
 //!
-//! **What it is not, yet.** The other kinds of Application Default Credentials: a user's login, the metadata server,
-//! impersonation, workload identity federation. A file of such a kind is recognised and refused by name. API keys are
+//! **What it is not, yet.** The other kinds of Application Default Credentials: the metadata server, impersonation,
+//! workload identity federation. A file of such a kind is recognised and refused by name. API keys are
 //! not credentials of this kind.
 //!
 //! **Do not cache tokens yourself.** [`TokenSource::cached`] costs a lock and a counter, and knows when a token is
@@ -39,9 +40,11 @@ mod environment;
 mod error;
 mod key;
 mod oauth;
+mod reload;
 mod secret;
 mod service_account;
 mod source;
+mod user;
 
 pub use cache::{BACKOFF_MAX, Cached, DEAD_MARGIN, FORCED_REFRESH_GAP, Fetch, FetchedToken, STALE_MARGIN};
 pub use credentials::{
@@ -53,6 +56,7 @@ pub use oauth::{TOKEN_ANSWER_BYTES_MAX, TOKEN_ATTEMPT_TIMEOUT, TOKEN_ATTEMPTS_MA
 pub use secret::Secret;
 pub use service_account::{ServiceAccountKey, ServiceAccountSource, TokenForm};
 pub use source::{AccessToken, NoToken, StaticToken, TokenSource};
+pub use user::{AuthorizedUser, AuthorizedUserSource};
 
 /// The scope that every Google Cloud service takes.
 pub const CLOUD_PLATFORM_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";

@@ -215,6 +215,15 @@ fn remedy(code: &str, description: &str, answer: &Answer) -> String {
             "the service account was deleted: check `client_email` in the key file".to_owned()
         }
         ("invalid_grant", it) if it.contains("disabled") => "enable the service account".to_owned(),
+        ("invalid_grant", it) if it.contains("rapt") => {
+            // In the words that people search for.
+            "Reauthentication is needed. Please run `gcloud auth application-default login` to reauthenticate."
+                .to_owned()
+        }
+        ("invalid_grant", it) if it.contains("expired or revoked") => {
+            "the login is over: run `gcloud auth application-default login`".to_owned()
+        }
+        ("invalid_client", _) => "check `client_id` and `client_secret` in the credential file".to_owned(),
         ("invalid_scope", _) => "check the scopes that were asked for".to_owned(),
         _ => String::new(),
     }

@@ -274,7 +274,7 @@ fn host_of(url: &str) -> Option<String> {
 }
 
 /// Whether a URL out of a credential file may be sent secrets: Google's over TLS, or this machine's own.
-fn is_trusted_url(url: &str, universe: &str) -> bool {
+pub(crate) fn is_trusted_url(url: &str, universe: &str) -> bool {
     let Ok(uri) = url.parse::<http::Uri>() else { return false };
     let Some(host) = uri.host().map(str::to_ascii_lowercase) else { return false };
     let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();

@@ -31,7 +31,7 @@ pub(crate) struct Target {
     /// The kind of server: vertex-gemini-2, vertex-gemini-3, gemini-developer, vertex-partner, vllm, tgi, openai.
     #[arg(long)]
     pub(crate) dialect: Option<Dialect>,
-    /// A service account key. Else GOOGLE_APPLICATION_CREDENTIALS.
+    /// A service account key or a person's login. Else GOOGLE_APPLICATION_CREDENTIALS, else gcloud's login.
     #[arg(long, value_name = "FILE")]
     pub(crate) credentials: Option<PathBuf>,
 }

@@ -12,7 +12,7 @@ use crate::{Failure, out};
 
 #[derive(Debug, Args)]
 pub(crate) struct TokenArguments {
-    /// A service account key. Else GOOGLE_APPLICATION_CREDENTIALS.
+    /// A service account key or a person's login. Else GOOGLE_APPLICATION_CREDENTIALS, else gcloud's login.
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
     /// Print an HTTP header: `Authorization: Bearer …`.

@@ -257,6 +257,13 @@ impl Emulator {
         self.0.account.key_file(&format!("{base_url}/token"))
     }
 
+    /// The file of a person's login, as `gcloud auth application-default login` leaves it, its `token_uri` below this base
+    /// URL. Google's own libraries pass that field over and go to Google.
+    #[must_use]
+    pub fn authorized_user_json(&self, base_url: &str) -> String {
+        tokens::authorized_user_json(&format!("{base_url}/token"))
+    }
+
     /// The request log.
     #[must_use]
     pub fn log(&self) -> Vec<LogEntry> {

@@ -7,12 +7,16 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use vertex_chat_transport::{Request, Response};
 
+use crate::PROJECT;
 use crate::key::{Account, Unverified};
 use crate::reply::{GoogleError, json_reply};
 
 const GOOGLE_TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 /// The scope that Vertex asks for.
 const CLOUD_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+const USER_CLIENT_ID: &str = "emulator.apps.googleusercontent.com";
+const USER_CLIENT_SECRET: &str = "emulator-client-secret";
+const USER_REFRESH_TOKEN: &str = "1//emulator-refresh-token";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// The longest life of an assertion, in seconds.
 const ASSERTION_LIFE_MAX: i64 = 3600;
@@ -64,13 +68,16 @@ impl Tokens {
         own_uri: &str,
         now: SystemTime,
     ) -> Judged {
-        let form: BTreeMap<_, _> = form_urlencoded::parse(request.body()).into_owned().collect();
+        let form = fields_of(request);
         let grant = form.get("grant_type").map(String::as_str).unwrap_or_default();
         let refuse = |error, description: &str| Judged {
             response: oauth_error(error, description),
             issuer: None,
             token: None,
         };
+        if grant == "refresh_token" {
+            return self.refresh(&form, now);
+        }
         if grant != JWT_BEARER {
             return refuse("unsupported_grant_type", &format!("Invalid grant_type: {grant}"));
         }
@@ -124,6 +131,31 @@ impl Tokens {
         let (token, name) = self.issue(now, text("scope"));
         let answer = json!({"access_token": token, "expires_in": self.expires_in, "token_type": "Bearer"});
         Judged { response: json_reply(StatusCode::OK, &answer), issuer, token: Some(name) }
+    }
+
+    /// A person's login: the one that [`authorized_user_json`] has.
+    fn refresh(&mut self, form: &BTreeMap<String, String>, now: SystemTime) -> Judged {
+        let is = |name: &str, value: &str| form.get(name).is_some_and(|it| it == value);
+        let refuse = |status, error: &str, description: &str| Judged {
+            response: json_reply(status, &json!({"error": error, "error_description": description})),
+            issuer: None,
+            token: None,
+        };
+        if !is("client_id", USER_CLIENT_ID) || !is("client_secret", USER_CLIENT_SECRET) {
+            let description = "The OAuth client was not found.";
+            return refuse(StatusCode::UNAUTHORIZED, "invalid_client", description);
+        }
+        if !is("refresh_token", USER_REFRESH_TOKEN) {
+            let description = "Token has been expired or revoked.";
+            return refuse(StatusCode::BAD_REQUEST, "invalid_grant", description);
+        }
+        // The scopes of the login, unless fewer are asked for.
+        let scopes = form.get("scope").map_or(CLOUD_SCOPE, String::as_str);
+        let (token, name) = self.issue(now, scopes);
+        let answer = json!({
+            "access_token": token, "expires_in": self.expires_in, "token_type": "Bearer", "scope": scopes,
+        });
+        Judged { response: json_reply(StatusCode::OK, &answer), issuer: None, token: Some(name) }
     }
 
     fn issue(&mut self, now: SystemTime, scopes: &str) -> (String, String) {
@@ -190,6 +222,30 @@ impl Tokens {
             .filter(|issued| !issued.revoked && name.is_none_or(|name| issued.name == name));
         chosen.map(|issued| issued.revoked = true).count()
     }
+}
+
+/// The login of the emulator's person, as gcloud leaves it.
+pub(crate) fn authorized_user_json(token_uri: &str) -> String {
+    let file = json!({
+        "type": "authorized_user",
+        "client_id": USER_CLIENT_ID,
+        "client_secret": USER_CLIENT_SECRET,
+        "refresh_token": USER_REFRESH_TOKEN,
+        "quota_project_id": PROJECT,
+        "token_uri": token_uri,
+    });
+    file.to_string()
+}
+
+/// The fields of a form. Several libraries send JSON, which Google takes too.
+fn fields_of(request: &Request) -> BTreeMap<String, String> {
+    let content_type = request.headers().get("content-type").and_then(|it| it.to_str().ok());
+    if !content_type.is_some_and(|it| it.starts_with("application/json")) {
+        return form_urlencoded::parse(request.body()).into_owned().collect();
+    }
+    let fields = serde_json::from_slice::<serde_json::Map<String, Value>>(request.body()).unwrap_or_default();
+    let texts = fields.into_iter().filter_map(|(key, value)| Some((key, value.as_str()?.to_owned())));
+    texts.collect()
 }
 
 fn oauth_error(error: &str, description: &str) -> Response {
