@@ -1,5 +1,6 @@
 //! A person's login as credentials: found where gcloud leaves it, refreshed, replaced while the program runs.
 
+#![allow(clippy::needless_pass_by_value, reason = "`json!` makes values")]
 #![allow(clippy::unwrap_used, reason = "a test says no more than that it failed")]
 
 use std::collections::BTreeMap;
