@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut stream = client.chat_stream(request).await?;
     let mut text = String::new();
     while let Some(chunk) = stream.next().await {
-        text.push_str(chunk?.text());
+        text.push_str(&chunk?.text());
     }
     assert!(text.contains("backpack"));
     println!("facade: {} bytes of story", text.len());
