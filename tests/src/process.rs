@@ -189,8 +189,11 @@ impl Emulate {
 #[must_use]
 pub fn vertex_chat(arguments: &[&str]) -> Command {
     let mut command = Command::new(program());
-    command.args(arguments).current_dir(std::env::temp_dir());
+    command.args(arguments).current_dir(std::env::temp_dir()).env("NO_GCE_CHECK", "true");
     for name in [
+        "CLOUDSDK_CONFIG",
+        "GCE_METADATA_HOST",
+        "GCE_METADATA_IP",
         "OPENAI_BASE_URL",
         "OPENAI_API_KEY",
         "GOOGLE_APPLICATION_CREDENTIALS",

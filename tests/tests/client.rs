@@ -23,8 +23,9 @@ fn request() -> ChatRequest {
     ChatRequest::new(MODEL, [Message::user("Write a story about a magic backpack.")])
 }
 
+/// Nothing, and no looking for a metadata server either.
 fn no_environment() -> Environment {
-    Environment::of::<&str, &str>([])
+    Environment::of([("NO_GCE_CHECK", "true")])
 }
 
 async fn emulator() -> RunningEmulator {

@@ -108,7 +108,7 @@ fn the_places_are_looked_at_in_order_and_never_passed_over() {
 
     // Nothing anywhere: every place is told.
     let empty = folder.path("empty").display().to_string();
-    let error = find(&[("HOME", &empty)]).unwrap_err().to_string();
+    let error = find(&[("HOME", &empty), ("NO_GCE_CHECK", "true")]).unwrap_err().to_string();
     assert!(error.contains("GOOGLE_APPLICATION_CREDENTIALS is not set"), "{error}");
     assert!(error.contains(".config/gcloud/application_default_credentials.json is not there"), "{error}");
     assert!(error.contains("gcloud auth application-default login"), "{error}");

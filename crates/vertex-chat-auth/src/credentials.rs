@@ -11,8 +11,8 @@ use vertex_chat_transport::{Clock, Connector, Profile};
 use crate::reload::{Reloading, Stamp};
 use crate::{
     AccessToken, AuthError, AuthorizedUser, AuthorizedUserSource, CLOUD_PLATFORM_SCOPE, Cached,
-    DEFAULT_UNIVERSE, Environment, Fetch, Secret, ServiceAccountKey, ServiceAccountSource, StaticToken,
-    TokenForm, TokenSource,
+    DEFAULT_UNIVERSE, Environment, Fetch, MetadataSource, Secret, ServiceAccountKey, ServiceAccountSource,
+    StaticToken, TokenForm, TokenSource,
 };
 
 /// The largest credential file that is read.
@@ -28,6 +28,8 @@ pub enum CredentialsKind {
     ServiceAccount,
     /// A person's login.
     AuthorizedUser,
+    /// The metadata server, if there is one: it is asked with the first token.
+    MetadataServer,
     /// A token from elsewhere.
     StaticToken,
 }
@@ -37,6 +39,7 @@ impl fmt::Display for CredentialsKind {
         f.pad(match self {
             Self::ServiceAccount => "service account key",
             Self::AuthorizedUser => "a person's login",
+            Self::MetadataServer => "metadata server",
             Self::StaticToken => "access token",
         })
     }
@@ -51,9 +54,22 @@ pub struct Credentials {
     account: Option<String>,
     project_id: Option<String>,
     universe_domain: String,
+    metadata: Option<Arc<MetadataSource>>,
 }
 
 impl Credentials {
+    /// The project: the one that the credentials name, else the metadata server's word.
+    ///
+    /// # Errors
+    /// When the metadata server was to be asked, and there is none or it does not say.
+    pub async fn discover_project_id(&self) -> Result<Option<String>, AuthError> {
+        match (&self.project_id, &self.metadata) {
+            (Some(project), _) => Ok(Some(project.clone())),
+            (None, Some(metadata)) => metadata.project_id().await.map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
     /// Where tokens come from.
     #[must_use]
     pub fn source(&self) -> Arc<dyn TokenSource> {
@@ -185,11 +201,33 @@ impl CredentialsOptions {
             Some(path) => format!("{} is not there", path.display()),
             None => "there is no home folder to look for gcloud's file in".to_owned(),
         };
-        let message = format!("no credentials: {variable} is not set, and {place}");
-        Err(AuthError::configuration(message).with_remedy(
-            "run `gcloud auth application-default login`, or set the variable to the path of a service account key, or \
-             give a key or a token explicitly; the metadata server is not supported yet",
-        ))
+        if self.environment.get("NO_GCE_CHECK").is_some_and(|it| it.eq_ignore_ascii_case("true")) {
+            let message = format!(
+                "no credentials: {variable} is not set, {place}, and NO_GCE_CHECK says not to look for a metadata server"
+            );
+            return Err(AuthError::configuration(message).with_remedy(
+                "run `gcloud auth application-default login`, or set the variable to the path of a credential file, or \
+                 give a key or a token explicitly",
+            ));
+        }
+        let exchange = self.connector.connect(&Profile::NoProxy).map_err(AuthError::from_transport)?;
+        let mut source = MetadataSource::new(&self.environment, exchange, Arc::clone(&self.clock))
+            .with_quota_project(self.chosen_quota_project())
+            .after_looking_at(format!("{variable} is not set, {place}, "));
+        if let Some(scopes) = &self.scopes {
+            source = source.with_scopes(&scopes.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        let source = Arc::new(source);
+        let fetch: Arc<dyn Fetch> = Arc::clone(&source) as Arc<dyn Fetch>;
+        Ok(Credentials {
+            source: Arc::new(Cached::new(fetch, Arc::clone(&self.clock))),
+            kind: CredentialsKind::MetadataServer,
+            origin: "the metadata server, because there is nothing else".to_owned(),
+            account: None,
+            project_id: None,
+            universe_domain: DEFAULT_UNIVERSE.to_owned(),
+            metadata: Some(source),
+        })
     }
 
     /// Where gcloud leaves a person's login.
@@ -229,6 +267,7 @@ impl CredentialsOptions {
             account: found.account,
             project_id: found.project_id,
             universe_domain: found.universe_domain,
+            metadata: None,
         }
     }
 
@@ -289,6 +328,7 @@ impl CredentialsOptions {
             account: None,
             project_id: None,
             universe_domain: DEFAULT_UNIVERSE.to_owned(),
+            metadata: None,
         })
     }
 

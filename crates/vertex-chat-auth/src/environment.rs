@@ -23,6 +23,12 @@ impl Environment {
         Self(Some(Arc::new(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())))
     }
 
+    /// Whether it is the process's own.
+    #[must_use]
+    pub fn is_process(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// A variable's value, unless it is unset, empty or not Unicode.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<String> {

@@ -17,11 +17,12 @@
 //!
 //! **What it is.** [`TokenSource`], the one thing that a client asks for tokens; a [cache](Cached) that asks Google once
 //! however many ask it; and what stands behind it: a service account's key, exchanged for an access token
-//! ([`ServiceAccountKey`]) or signing its own, a person's login ([`AuthorizedUser`]), or a token from elsewhere. A
+//! ([`ServiceAccountKey`]) or signing its own, a person's login ([`AuthorizedUser`]), the metadata server
+//! of Google's machines ([`MetadataSource`]), or a token from elsewhere. A
 //! credential file that is replaced while the program runs is read again with the next token.
 //!
-//! **What it is not, yet.** The other kinds of Application Default Credentials: the metadata server, impersonation,
-//! workload identity federation. A file of such a kind is recognised and refused by name. API keys are
+//! **What it is not, yet.** The other kinds of Application Default Credentials: impersonation, workload identity
+//! federation. A file of such a kind is recognised and refused by name. API keys are
 //! not credentials of this kind.
 //!
 //! **Do not cache tokens yourself.** [`TokenSource::cached`] costs a lock and a counter, and knows when a token is
@@ -39,6 +40,7 @@ mod credentials;
 mod environment;
 mod error;
 mod key;
+mod metadata;
 mod oauth;
 mod reload;
 mod secret;
@@ -52,6 +54,7 @@ pub use credentials::{
 };
 pub use environment::Environment;
 pub use error::{AuthError, AuthErrorKind};
+pub use metadata::{METADATA_DETECT_TIMEOUT, MetadataSource};
 pub use oauth::{TOKEN_ANSWER_BYTES_MAX, TOKEN_ATTEMPT_TIMEOUT, TOKEN_ATTEMPTS_MAX, TOKEN_TOTAL_TIMEOUT};
 pub use secret::Secret;
 pub use service_account::{ServiceAccountKey, ServiceAccountSource, TokenForm};

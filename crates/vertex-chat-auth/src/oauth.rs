@@ -59,7 +59,18 @@ pub(crate) async fn ask<T>(
     request: Request,
     read: impl Fn(&Answer, Duration) -> Result<T, AuthError>,
 ) -> Result<T, AuthError> {
-    let policy = RetryPolicy::default().with_attempts_max(TOKEN_ATTEMPTS_MAX);
+    ask_often(TOKEN_ATTEMPTS_MAX, exchange, clock, request, read).await
+}
+
+/// [`ask`], this often at most.
+pub(crate) async fn ask_often<T>(
+    attempts: u32,
+    exchange: &dyn Exchange,
+    clock: &Arc<dyn Clock>,
+    request: Request,
+    read: impl Fn(&Answer, Duration) -> Result<T, AuthError>,
+) -> Result<T, AuthError> {
+    let policy = RetryPolicy::default().with_attempts_max(attempts);
     let timeouts =
         Timeouts::default().with_first_byte(TOKEN_ATTEMPT_TIMEOUT).with_idle(TOKEN_ATTEMPT_TIMEOUT);
     let deadline = clock.monotonic() + TOKEN_TOTAL_TIMEOUT;

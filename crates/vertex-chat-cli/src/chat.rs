@@ -111,13 +111,13 @@ pub(crate) async fn run(
         true => Some(Embedded::start(&arguments.target, verbose).await?),
         false => None,
     };
-    let builder = match &embedded {
-        Some(embedded) => embedded.apply(arguments.target.apply(Client::builder())),
-        None => arguments.target.apply(Client::builder()),
-    };
     let off = arguments.parameters.no_rewrite.iter();
     let rewrites = off.fold(Rewrites::all(), |rewrites, rule| rewrites.without(*rule));
-    let client = builder.rewrites(rewrites).build()?;
+    let builder = Client::builder().rewrites(rewrites);
+    let client = match &embedded {
+        Some(embedded) => embedded.apply(arguments.target.apply(builder)).build()?,
+        None => interrupts.end(arguments.target.client(builder)).await?,
+    };
     let result = converse(&arguments, &client, interrupts).await;
     if let Some(embedded) = embedded {
         embedded.stop().await;

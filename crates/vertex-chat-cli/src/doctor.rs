@@ -74,10 +74,15 @@ pub(crate) async fn run(arguments: DoctorArguments) -> Result<(), Failure> {
     if let Some((name, _)) = environment.first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]) {
         out::line(format_args!("proxy        set by {name}"))?;
     }
-    let client = target.apply(Client::builder()).build();
+    let client = match arguments.offline {
+        true => target.apply(Client::builder()).build().map_err(Failure::Client),
+        false => target.client(Client::builder()).await,
+    };
     match &client {
         Ok(client) => out::line(format_args!("requests go  to {}", client.chat_url()))?,
-        Err(error) => out::line(format_args!("requests go  nowhere: {error}"))?,
+        Err(Failure::Client(error)) => out::line(format_args!("requests go  nowhere: {error}"))?,
+        Err(Failure::Auth(error)) => out::line(format_args!("requests go  nowhere: {error}"))?,
+        Err(_) => out::line("requests go  nowhere")?,
     }
     if let (Some(Ok(found)), false) = (&credentials, arguments.offline) {
         match found.refresh().await {
@@ -88,7 +93,7 @@ pub(crate) async fn run(arguments: DoctorArguments) -> Result<(), Failure> {
             }
         }
     }
-    client.map(|_| ()).map_err(Failure::Client)
+    client.map(|_| ())
 }
 
 /// A URL without password and query: people paste this into reports.

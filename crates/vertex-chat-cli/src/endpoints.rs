@@ -17,7 +17,7 @@ pub(crate) struct EndpointsArguments {
 }
 
 pub(crate) async fn run(arguments: EndpointsArguments) -> Result<(), Failure> {
-    let client = arguments.target.apply(Client::builder()).build()?;
+    let client = arguments.target.client(Client::builder()).await?;
     let endpoints = client.endpoints().await?;
     if arguments.json {
         let list: Vec<_> = endpoints

@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use vertex_chat::{ClientBuilder, Dialect};
+use vertex_chat::auth::{CredentialsKind, PROJECT_VARIABLES};
+use vertex_chat::{Client, ClientBuilder, Dialect, Environment};
+
+use crate::Failure;
+use crate::token::find;
 
 /// Where requests go. What is not given is taken from the environment; `vertex-chat doctor` shows what that makes.
 #[derive(Clone, Debug, Default, Args)]
@@ -37,6 +41,26 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// A client. Where nothing names a project and there are no credentials but the metadata server, that is asked.
+    pub(crate) async fn client(&self, builder: ClientBuilder) -> Result<Client, Failure> {
+        let environment = Environment::process();
+        let has_project = self.project.is_some() || environment.first(&PROJECT_VARIABLES).is_some();
+        let by_names = self.location.is_some() || self.endpoint.is_some() || self.host.is_some();
+        let has_url = self.base_url.is_some() || (!by_names && environment.get("OPENAI_BASE_URL").is_some());
+        let mut builder = self.apply(builder);
+        if !has_project && !has_url {
+            if let Ok(found) = find(self.credentials.as_ref()) {
+                if found.kind() == CredentialsKind::MetadataServer {
+                    if let Some(project) = found.discover_project_id().await? {
+                        builder = builder.project(project);
+                    }
+                    builder = builder.credentials(found);
+                }
+            }
+        }
+        Ok(builder.build()?)
+    }
+
     pub(crate) fn apply(&self, mut builder: ClientBuilder) -> ClientBuilder {
         if let Some(it) = &self.project {
             builder = builder.project(it);

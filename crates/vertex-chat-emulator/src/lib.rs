@@ -31,12 +31,15 @@
 //! | `POST /emulator/tokens` `{"revoke": "token-1"}`, `{"revoke": true}`, `{"expires_in": 60}` | revokes one or all, sets the life of new ones |
 //! | `POST /emulator/clock` `{"advance_seconds": 3600}` | moves the emulator's clock |
 //! | `GET /emulator/service-account.json` | the key file |
+//!
+//! It is a metadata server too: `GCE_METADATA_HOST=127.0.0.1:PORT` (and `GCE_METADATA_IP`, for Google's Python library).
 
 mod answer;
 mod engine;
 mod faults;
 mod key;
 mod log;
+mod metadata;
 mod reply;
 mod schema;
 mod tokens;
@@ -303,6 +306,12 @@ impl Emulator {
         match segments.as_slice() {
             ["token"] if method == Method::POST => self.token(request, entry),
             ["emulator", rest @ ..] => self.control(request, rest),
+            [""] if method == Method::GET && request.headers().contains_key(metadata::FLAVOR) => {
+                metadata::reply(request, "computeMetadata/")
+            }
+            ["computeMetadata", "v1", rest @ ..] if method == Method::GET => {
+                self.metadata(request, rest, entry)
+            }
             ["v1", "projects", "-", "serviceAccounts", _, "allowedLocations"] if method == Method::GET => {
                 json_reply(StatusCode::OK, &json!({"locations": [], "encodedLocations": "0x0"}))
             }
@@ -342,6 +351,34 @@ impl Emulator {
         entry.assertion_of = judged.issuer;
         entry.issued = judged.token;
         judged.response
+    }
+
+    /// What the metadata server of a Google machine answers.
+    fn metadata(&self, request: &Request, path: &[&str], entry: &mut LogEntry) -> Response {
+        let email = &self.0.account.email;
+        let account = json!({"aliases": ["default"], "email": email, "scopes": [metadata::SCOPE]});
+        match path {
+            ["project", "project-id"] => metadata::reply(request, &self.0.project),
+            ["project", "numeric-project-id"] => metadata::reply(request, "123456789012"),
+            ["universe", "universe-domain" | "universe_domain"] => metadata::reply(request, "googleapis.com"),
+            ["instance", "service-accounts", name, rest @ ..] if *name == "default" || name == email => {
+                match rest {
+                    [] | [""] => metadata::reply(request, &account.to_string()),
+                    ["email"] => metadata::reply(request, email),
+                    ["scopes"] => metadata::reply(request, metadata::SCOPE),
+                    ["token"] if metadata::refusal(request).is_none() => {
+                        let now = self.now();
+                        let (token, name, seconds) = self.state().tokens.metadata(now);
+                        entry.issued = name;
+                        let answer =
+                            json!({"access_token": token, "expires_in": seconds, "token_type": "Bearer"});
+                        metadata::reply(request, &answer.to_string())
+                    }
+                    _ => metadata::reply(request, ""),
+                }
+            }
+            _ => metadata::missing(request),
+        }
     }
 
     /// Checks the token, and that it is for Google Cloud.

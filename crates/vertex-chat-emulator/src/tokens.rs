@@ -14,6 +14,8 @@ use crate::reply::{GoogleError, json_reply};
 const GOOGLE_TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 /// The scope that Vertex asks for.
 const CLOUD_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+/// How long before its end the metadata server gives out another token.
+const METADATA_RENEWS_BEFORE: Duration = Duration::from_secs(300);
 const USER_CLIENT_ID: &str = "emulator.apps.googleusercontent.com";
 const USER_CLIENT_SECRET: &str = "emulator-client-secret";
 const USER_REFRESH_TOKEN: &str = "1//emulator-refresh-token";
@@ -33,6 +35,8 @@ pub(crate) struct Tokens {
     issued: u64,
     /// By token: its name for the log, and when it ends.
     live: BTreeMap<String, Issued>,
+    /// The token that the metadata server gives out.
+    of_metadata: Option<String>,
 }
 
 #[derive(Clone)]
@@ -47,7 +51,7 @@ struct Issued {
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self { expires_in: EXPIRES_IN, issued: 0, live: BTreeMap::new() }
+        Self { expires_in: EXPIRES_IN, issued: 0, live: BTreeMap::new(), of_metadata: None }
     }
 }
 
@@ -156,6 +160,19 @@ impl Tokens {
             "access_token": token, "expires_in": self.expires_in, "token_type": "Bearer", "scope": scopes,
         });
         Judged { response: json_reply(StatusCode::OK, &answer), issuer: None, token: Some(name) }
+    }
+
+    /// The metadata server's token, its name if it is new, and its seconds: the same one until it is near its end.
+    pub(crate) fn metadata(&mut self, now: SystemTime) -> (String, Option<String>, u64) {
+        let left = |issued: &Issued| issued.ends.duration_since(now).unwrap_or_default();
+        let held = self.of_metadata.as_ref().and_then(|token| Some((token, self.live.get(token)?)));
+        if let Some((token, issued)) = held.filter(|(_, it)| !it.revoked && left(it) > METADATA_RENEWS_BEFORE)
+        {
+            return (token.clone(), None, left(issued).as_secs());
+        }
+        let (token, name) = self.issue(now, CLOUD_SCOPE);
+        self.of_metadata = Some(token.clone());
+        (token, Some(name), self.expires_in)
     }
 
     fn issue(&mut self, now: SystemTime, scopes: &str) -> (String, String) {

@@ -38,7 +38,7 @@ const USER_AGENT: &str = concat!("vertex-chat/", env!("CARGO_PKG_VERSION"));
 /// | base URL | `OPENAI_BASE_URL`, unless project, location, endpoint or host is set here |
 /// | project | `GOOGLE_CLOUD_PROJECT`, `GCLOUD_PROJECT`, the credentials |
 /// | location | `GOOGLE_CLOUD_LOCATION`, then `global` |
-/// | credentials for Vertex | `OPENAI_API_KEY` as an access token if the base URL was given (an OpenAI key, `sk-…`, is passed over), then the file `GOOGLE_APPLICATION_CREDENTIALS`, then gcloud's login |
+/// | credentials for Vertex | `OPENAI_API_KEY` as an access token if the base URL was given (an OpenAI key, `sk-…`, is passed over), then the file `GOOGLE_APPLICATION_CREDENTIALS`, then gcloud's login, then the metadata server |
 /// | credentials for other servers | `OPENAI_API_KEY`, then none |
 /// | billed project | `GOOGLE_CLOUD_QUOTA_PROJECT`, the credentials |
 /// | proxy | `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`; of the process always, read by the [connector](Self::connector) |
