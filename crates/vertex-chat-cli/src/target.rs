@@ -48,15 +48,12 @@ impl Target {
         let by_names = self.location.is_some() || self.endpoint.is_some() || self.host.is_some();
         let has_url = self.base_url.is_some() || (!by_names && environment.get("OPENAI_BASE_URL").is_some());
         let mut builder = self.apply(builder);
-        if !has_project && !has_url {
-            if let Ok(found) = find(self.credentials.as_ref()) {
-                if found.kind() == CredentialsKind::MetadataServer {
-                    if let Some(project) = found.discover_project_id().await? {
-                        builder = builder.project(project);
-                    }
-                    builder = builder.credentials(found);
-                }
+        let found = if has_project || has_url { None } else { find(self.credentials.as_ref()).ok() };
+        if let Some(found) = found.filter(|it| it.kind() == CredentialsKind::MetadataServer) {
+            if let Some(project) = found.discover_project_id().await? {
+                builder = builder.project(project);
             }
+            builder = builder.credentials(found);
         }
         Ok(builder.build()?)
     }
