@@ -94,7 +94,7 @@ impl Dialect {
 
     /// Where it is known from what it takes and what it does with the rest.
     #[must_use]
-    pub fn source(self) -> &'static str {
+    pub const fn source(self) -> &'static str {
         match self {
             Self::VertexGemini2 | Self::VertexGemini3 | Self::VertexPartner => {
                 "Vertex AI: OpenAI compatibility, supported parameters"

@@ -253,7 +253,7 @@ fn not_a_request(error: &ParseError, whole: bool) -> Rejection {
         path: error.path().to_owned(),
         message: format!("{}{}", error.message(), place.unwrap_or_default()),
         remedy: String::new(),
-        source: "OpenAI: Chat Completions reference",
+        source: Dialect::OpenAi.source(),
     })
 }
 
@@ -280,16 +280,21 @@ fn filter(request: &mut ChatRequest, target: &Target, report: &mut Report) -> Re
                 }
             }
             Policy::Forward => report.add(parameter.path, Action::Forwarded, reason()),
-            Policy::Reject => problems.push(Problem {
-                path: parameter.path.to_owned(),
-                message: reason(),
-                remedy: "leave it out, or choose another policy".to_owned(),
-                source: dialect.source(),
-            }),
+            Policy::Reject => problems.push(not_taken(parameter.path, reason(), dialect)),
         }
     }
     unknown(request, target, report, &mut problems);
     Rejection::check(problems)
+}
+
+/// What [`Policy::Reject`] says of a parameter.
+fn not_taken(path: &str, message: String, dialect: Dialect) -> Problem {
+    Problem {
+        path: path.to_owned(),
+        message,
+        remedy: "leave it out, or choose another policy".to_owned(),
+        source: dialect.source(),
+    }
 }
 
 /// What no row of the table names. The Developer API refuses it by rule; the others are asked, on Vertex with a word.
@@ -307,12 +312,7 @@ fn unknown(request: &mut ChatRequest, target: &Target, report: &mut Report, prob
         match policy {
             Policy::Drop => report.add(key, Action::Dropped, reason()),
             Policy::Forward => report.add(key, Action::Forwarded, reason()),
-            Policy::Reject => problems.push(Problem {
-                path: key.clone(),
-                message: reason(),
-                remedy: "leave it out, or choose another policy".to_owned(),
-                source: dialect.source(),
-            }),
+            Policy::Reject => problems.push(not_taken(key, reason(), dialect)),
         }
     }
     if policy == Policy::Drop && !keys.is_empty() {

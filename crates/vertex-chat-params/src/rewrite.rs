@@ -26,7 +26,7 @@ const NESTINGS_MAX: usize = 3;
 
 /// The rules, each with its name, the dialects it is for, what it does, and where the need for it is known from.
 macro_rules! rewrites {
-    ($($(#[$meta:meta])* $Rule:ident = $name:literal, $dialects:expr, $does:literal, $source:literal;)*) => {
+    ($($(#[$meta:meta])* $Rule:ident = $name:literal, $dialects:expr, $does:literal, $source:expr;)*) => {
         /// A rule by which a request is put into the form that a server takes.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
@@ -92,7 +92,7 @@ rewrites! {
         "Gemini: thought signatures";
     StripExtraContent = "strip-extra-content", &[Vllm, Tgi, OpenAi],
         "Google's `extra_content` is left out of messages, parts and tool calls.",
-        "OpenAI: Chat Completions reference";
+        OpenAi.source();
     ToolResultOrder = "tool-result-order", GEMINI,
         "Tool results follow their calls, in the order of the calls.",
         "Gemini: thought signatures";
@@ -104,22 +104,22 @@ rewrites! {
         "Vertex AI: Schema reference";
     StopToList = "stop-to-list", TGI,
         "One stop sequence becomes a list of one.",
-        "TGI: router/src/lib.rs";
+        Tgi.source();
     TgiResponseFormat = "tgi-response-format", TGI,
         "`response_format` gets TGI's form, with the schema in `value`.",
-        "TGI: router/src/lib.rs";
+        Tgi.source();
     TgiToolParameters = "tgi-tool-parameters", TGI,
         "A tool without parameters gets an empty object of them.",
-        "TGI: router/src/lib.rs";
+        Tgi.source();
     ContentWithToolCalls = "content-with-tool-calls", TGI,
         "A message with tool calls is sent without its text, for TGI would drop the calls.",
-        "TGI: router/src/lib.rs";
+        Tgi.source();
     ImageUrlObject = "image-url-object", &[Tgi, OpenAi],
         "A bare `image_url` becomes an object with `url`.",
         "OpenAI: Chat Completions reference; TGI: router/src/lib.rs";
     DropNulls = "drop-nulls", TGI,
         "Parameters that are null are left out.",
-        "TGI: router/src/lib.rs";
+        Tgi.source();
 }
 
 impl Rewrite {

@@ -15,10 +15,10 @@ use crate::report::Problem;
 const SHIM: &str = "Vertex AI: error of the OpenAI-compatible endpoint";
 const INFERENCE: &str = "Vertex AI: inference API reference";
 const GUIDE: &str = "Vertex AI: OpenAI compatibility, parameters";
-const PROTOCOL: &str = "OpenAI: Chat Completions reference";
+const PROTOCOL: &str = Dialect::OpenAi.source();
 
 const DEVELOPER: &str = "Gemini Developer API: error of the OpenAI-compatible endpoint";
-const ROUTER: &str = "TGI: router/src/lib.rs";
+const ROUTER: &str = Dialect::Tgi.source();
 
 /// The most stop sequences that Gemini takes.
 const GEMINI_STOPS_MAX: usize = 5;
