@@ -419,9 +419,8 @@ fn percent_decoded(fragment: &str) -> Option<String> {
 }
 
 /// What Gemini's `Schema` has and is left as it is.
-const KEPT: [&str; 14] = [
+const KEPT: [&str; 12] = [
     "description",
-    "nullable",
     "minItems",
     "maxItems",
     "propertyOrdering",
@@ -433,7 +432,6 @@ const KEPT: [&str; 14] = [
     "maxLength",
     "pattern",
     "example",
-    "required",
 ];
 /// What Gemini's `Schema` has on Vertex, and the Developer API refuses.
 const KEPT_ON_VERTEX: [&str; 2] = ["title", "default"];
@@ -568,10 +566,7 @@ impl Reducer<'_> {
                     };
                     out.set(key, reduced);
                 }
-                key if KEPT.contains(&key) => out.set(key, value.clone()),
-                key if KEPT_ON_VERTEX.contains(&key) && self.dialect.is_vertex() => {
-                    out.set(key, value.clone());
-                }
+                key if self.is_kept(key) => out.set(key, value.clone()),
                 "properties" | "items" | "prefixItems" => {
                     self.note(path.with(key), "left out: it says nothing about this type");
                 }
@@ -712,6 +707,11 @@ impl Reducer<'_> {
         choices
     }
 
+    /// Whether Gemini's schema has a keyword, and takes it as it is.
+    fn is_kept(&self, key: &str) -> bool {
+        KEPT.contains(&key) || (KEPT_ON_VERTEX.contains(&key) && self.dialect.is_vertex())
+    }
+
     /// A choice stands alone in Gemini's schema: what stands beside it goes into each choice.
     fn any_of(
         &mut self,
@@ -735,7 +735,7 @@ impl Reducer<'_> {
                     }
                 },
                 key if is_annotation(key) => {
-                    if KEPT.contains(&key) || (KEPT_ON_VERTEX.contains(&key) && self.dialect.is_vertex()) {
+                    if self.is_kept(key) {
                         out.set(key, value.clone());
                     } else {
                         self.note(path.with(key), "left out: Gemini's schema has no such keyword");
