@@ -6,10 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use vertex_chat_transport::{Clock, Exchange};
 use zeroize::Zeroize;
 
+use crate::credentials::fields_of;
 use crate::key::Signer;
 use crate::oauth::request_token;
 use crate::{AuthError, DEFAULT_UNIVERSE, Fetch, FetchedToken, GOOGLE_TOKEN_URI, Secret};
@@ -54,7 +55,7 @@ impl ServiceAccountKey {
     /// # Errors
     /// As [`from_json`](Self::from_json), but for the address.
     pub fn from_json_trusting_its_urls(json: &[u8]) -> Result<Self, AuthError> {
-        let mut fields = parse(json)?;
+        let mut fields = fields_of(json).map_err(|error| error.with_remedy(KEY_FILE))?;
         let text = |name: &str| {
             fields.get(name).and_then(Value::as_str).map(str::to_owned).filter(|it| !it.is_empty())
         };
@@ -253,14 +254,6 @@ pub(crate) fn quota_header(project: Option<&str>) -> HeaderMap {
         headers.insert("x-goog-user-project", project);
     }
     headers
-}
-
-fn parse(json: &[u8]) -> Result<Map<String, Value>, AuthError> {
-    let json = json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json);
-    serde_json::from_slice(json).map_err(|error| {
-        let place = format!("line {}, column {}", error.line(), error.column());
-        AuthError::configuration(format!("not a JSON object ({place})")).with_remedy(KEY_FILE)
-    })
 }
 
 fn unix_seconds(time: SystemTime) -> Result<u64, AuthError> {
