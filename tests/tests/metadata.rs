@@ -38,9 +38,10 @@ async fn a_machine_of_googles_needs_no_credentials() {
     let running = emulator(&clock).await;
     let url = running.base_url();
     // Seen by asking, not said by the environment.
-    let found = find(&clock, &[("GCE_METADATA_IP", host(&url)), ("GCE_METADATA_HOST", host(&url))]);
+    let mut found = find(&clock, &[("GCE_METADATA_IP", host(&url)), ("GCE_METADATA_HOST", host(&url))]);
     assert_eq!(found.kind(), CredentialsKind::MetadataServer);
-    assert_eq!(found.discover_project_id().await.unwrap().as_deref(), Some(PROJECT));
+    found.discover().await.unwrap();
+    assert_eq!((found.project_id(), found.universe_domain()), (Some(PROJECT), "googleapis.com"));
     let client = Client::builder()
         .environment(Environment::of([("GOOGLE_CLOUD_PROJECT", PROJECT)]))
         .credentials(found)

@@ -1,9 +1,7 @@
 //! The cache in front of a token endpoint: fresh, stale, dead; one request at a time.
 
 use std::fmt;
-use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -11,7 +9,7 @@ use http::HeaderMap;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use vertex_chat_transport::Clock;
+use vertex_chat_transport::{Clock, within};
 
 use crate::oauth::{LIFE_MAX, TOKEN_TOTAL_TIMEOUT};
 use crate::{AccessToken, AuthError, AuthErrorKind, Secret, TokenSource};
@@ -28,8 +26,8 @@ pub const FORCED_REFRESH_GAP: Duration = Duration::from_secs(30);
 /// How much earlier a token may turn stale, at random, so that many programs do not refresh in step.
 const JITTER_MAX: Duration = Duration::from_secs(15);
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
-/// A request that has not ended by now is on a runtime that stands still: requests have a shorter timeout themselves.
-const FLIGHT_TIMEOUT: Duration = TOKEN_TOTAL_TIMEOUT.saturating_add(Duration::from_secs(5));
+/// A request that has not ended this long after its time is on a runtime that stands still.
+const FLIGHT_SLACK: Duration = Duration::from_secs(5);
 
 /// A way to get a token, without a cache: what stands behind [`Cached`].
 #[async_trait]
@@ -39,6 +37,11 @@ pub trait Fetch: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// When there is none to be had now.
     async fn fetch(&self) -> Result<FetchedToken, AuthError>;
+
+    /// How long [`fetch`](Self::fetch) takes at most.
+    fn time_max(&self) -> Duration {
+        TOKEN_TOTAL_TIMEOUT
+    }
 
     /// Headers that go where the token goes.
     fn headers(&self) -> HeaderMap {
@@ -172,16 +175,9 @@ impl Inner {
 
     /// Waits for a request to end; `false` when it takes longer than any should.
     async fn landed(&self, mut done: watch::Receiver<()>) -> bool {
-        let mut alarm = self.clock.sleep(FLIGHT_TIMEOUT);
+        let limit = self.fetch.time_max().saturating_add(FLIGHT_SLACK);
         // Ends with an error when the sender is dropped, which is the landing.
-        let mut landing = std::pin::pin!(done.changed());
-        std::future::poll_fn(|cx| {
-            if landing.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(true);
-            }
-            alarm.as_mut().poll(cx).map(|()| false)
-        })
-        .await
+        within(&self.clock, limit, done.changed()).await.is_some()
     }
 
     fn land(&self, result: Result<FetchedToken, AuthError>) {

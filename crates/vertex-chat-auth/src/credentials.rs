@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::{Map, Value};
 use vertex_chat_transport::{Clock, Connector, Profile};
 
+use crate::discover::Discovery;
+use crate::gcloud::GcloudSource;
+use crate::load::Found;
 use crate::reload::{Reloading, Stamp};
+use crate::source::quota_header;
+use crate::subject::read_small;
 use crate::{
-    AccessToken, AuthError, AuthorizedUser, AuthorizedUserSource, CLOUD_PLATFORM_SCOPE, Cached,
-    DEFAULT_UNIVERSE, Environment, Fetch, MetadataSource, Secret, ServiceAccountKey, ServiceAccountSource,
-    StaticToken, TokenForm, TokenSource,
+    AccessToken, AuthError, Cached, DEFAULT_UNIVERSE, Environment, Fetch, MetadataSource, Secret,
+    StaticToken, SubjectTokenSource, TokenForm, TokenSource,
 };
 
 /// The largest credential file that is read.
@@ -28,8 +31,16 @@ pub enum CredentialsKind {
     ServiceAccount,
     /// A person's login.
     AuthorizedUser,
+    /// A person's login by workforce identity federation.
+    ExternalAccountAuthorizedUser,
+    /// A service account, as which somebody acts who may.
+    ImpersonatedServiceAccount,
+    /// An identity from elsewhere: workload or workforce identity federation.
+    ExternalAccount,
     /// The metadata server, if there is one: it is asked with the first token.
     MetadataServer,
+    /// The command gcloud.
+    Gcloud,
     /// A token from elsewhere.
     StaticToken,
 }
@@ -39,7 +50,11 @@ impl fmt::Display for CredentialsKind {
         f.pad(match self {
             Self::ServiceAccount => "service account key",
             Self::AuthorizedUser => "a person's login",
+            Self::ExternalAccountAuthorizedUser => "a person's federated login",
+            Self::ImpersonatedServiceAccount => "impersonated service account",
+            Self::ExternalAccount => "federated identity",
             Self::MetadataServer => "metadata server",
+            Self::Gcloud => "gcloud's account",
             Self::StaticToken => "access token",
         })
     }
@@ -53,21 +68,27 @@ pub struct Credentials {
     origin: String,
     account: Option<String>,
     project_id: Option<String>,
+    quota_project_id: Option<String>,
     universe_domain: String,
-    metadata: Option<Arc<MetadataSource>>,
+    discovery: Discovery,
 }
 
 impl Credentials {
-    /// The project: the one that the credentials name, else the metadata server's word.
+    /// Asks for what is not known yet, project and universe: the metadata server on Google's machines, gcloud for its
+    /// configuration, Google's resource manager for the name of the project whose number a federated identity has. Where
+    /// nobody is to be asked, nothing happens.
     ///
     /// # Errors
-    /// When the metadata server was to be asked, and there is none or it does not say.
-    pub async fn discover_project_id(&self) -> Result<Option<String>, AuthError> {
-        match (&self.project_id, &self.metadata) {
-            (Some(project), _) => Ok(Some(project.clone())),
-            (None, Some(metadata)) => metadata.project_id().await.map(Some),
-            (None, None) => Ok(None),
+    /// When somebody was to be asked, and does not answer or does not say.
+    pub async fn discover(&mut self) -> Result<(), AuthError> {
+        let learned = self.discovery.ask(&self.source).await?;
+        if self.project_id.is_none() {
+            self.project_id = learned.project_id;
         }
+        if let Some(universe) = learned.universe_domain {
+            self.universe_domain = universe;
+        }
+        Ok(())
     }
 
     /// Where tokens come from.
@@ -100,6 +121,12 @@ impl Credentials {
         self.project_id.as_deref()
     }
 
+    /// The project that is billed, when something names one. A person's login names no other.
+    #[must_use]
+    pub fn quota_project_id(&self) -> Option<&str> {
+        self.quota_project_id.as_deref()
+    }
+
     /// The universe that they are for.
     #[must_use]
     pub fn universe_domain(&self) -> &str {
@@ -123,13 +150,15 @@ impl TokenSource for Credentials {
 /// How credentials are found and used.
 #[derive(Clone, Debug)]
 pub struct CredentialsOptions {
-    connector: Arc<dyn Connector>,
-    clock: Arc<dyn Clock>,
-    environment: Environment,
-    scopes: Option<Vec<String>>,
-    quota_project: Option<String>,
-    token_form: TokenForm,
-    trust_urls: bool,
+    pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) environment: Environment,
+    pub(crate) scopes: Option<Vec<String>>,
+    pub(crate) subject: Option<String>,
+    pub(crate) subject_tokens: Option<Arc<dyn SubjectTokenSource>>,
+    pub(crate) quota_project: Option<String>,
+    pub(crate) token_form: TokenForm,
+    pub(crate) trust_urls: bool,
 }
 
 impl CredentialsOptions {
@@ -141,6 +170,8 @@ impl CredentialsOptions {
             clock,
             environment: Environment::process(),
             scopes: None,
+            subject: None,
+            subject_tokens: None,
             quota_project: None,
             token_form: TokenForm::default(),
             trust_urls: false,
@@ -162,6 +193,21 @@ impl CredentialsOptions {
         self
     }
 
+    /// Acts for this person of one's Google Workspace (domain-wide delegation). For service account keys only.
+    #[must_use]
+    pub fn with_subject(mut self, email: impl Into<String>) -> Self {
+        self.subject = Some(email.into());
+        self
+    }
+
+    /// Takes subject tokens from here, for a credential file of type `external_account`, whatever its `credential_source`
+    /// says.
+    #[must_use]
+    pub fn with_subject_tokens(mut self, tokens: Arc<dyn SubjectTokenSource>) -> Self {
+        self.subject_tokens = Some(tokens);
+        self
+    }
+
     /// Bills this project. Otherwise `GOOGLE_CLOUD_QUOTA_PROJECT`, otherwise what the credentials say.
     #[must_use]
     pub fn with_quota_project(mut self, project: impl Into<String>) -> Self {
@@ -176,7 +222,8 @@ impl CredentialsOptions {
         self
     }
 
-    /// Sends secrets to whatever address a credential file names. Files from strangers can then take them anywhere.
+    /// Sends secrets to whatever address a credential file names, and asks whatever host it names for AWS's metadata. Files
+    /// from strangers can then take them anywhere.
     #[must_use]
     pub fn danger_trust_credential_urls(mut self, trust: bool) -> Self {
         self.trust_urls = trust;
@@ -211,33 +258,50 @@ impl CredentialsOptions {
             ));
         }
         let exchange = self.connector.connect(&Profile::NoProxy).map_err(AuthError::from_transport)?;
+        let quota_project_id = self.chosen_quota_project();
         let mut source = MetadataSource::new(&self.environment, exchange, Arc::clone(&self.clock))
-            .with_quota_project(self.chosen_quota_project())
+            .with_quota_project(quota_project_id.clone())
             .after_looking_at(format!("{variable} is not set, {place}, "));
         if let Some(scopes) = &self.scopes {
-            source = source.with_scopes(&scopes.iter().map(String::as_str).collect::<Vec<_>>());
+            source = source.with_scopes(scopes);
         }
         let source = Arc::new(source);
-        let fetch: Arc<dyn Fetch> = Arc::clone(&source) as Arc<dyn Fetch>;
-        Ok(Credentials {
-            source: Arc::new(Cached::new(fetch, Arc::clone(&self.clock))),
-            kind: CredentialsKind::MetadataServer,
-            origin: "the metadata server, because there is nothing else".to_owned(),
-            account: None,
-            project_id: None,
-            universe_domain: DEFAULT_UNIVERSE.to_owned(),
-            metadata: Some(source),
-        })
+        let found = Found {
+            quota_project_id,
+            discovery: Discovery::Metadata(Arc::clone(&source)),
+            ..Found::new(source, CredentialsKind::MetadataServer)
+        };
+        let fetch = Arc::clone(&found.fetch);
+        Ok(self.credentials(found, fetch, "the metadata server, because there is nothing else"))
+    }
+
+    /// The account of the command gcloud. It is never looked for: whoever wants it has to say so, because it is another
+    /// account than that of application default credentials.
+    #[must_use]
+    pub fn from_gcloud(&self) -> Credentials {
+        let quota_project_id = self.chosen_quota_project();
+        let source = Arc::new(GcloudSource::new(quota_project_id.clone(), Arc::clone(&self.clock)));
+        let found = Found {
+            quota_project_id,
+            discovery: Discovery::Gcloud(Arc::clone(&source)),
+            ..Found::new(source, CredentialsKind::Gcloud)
+        };
+        let fetch = Arc::clone(&found.fetch);
+        self.credentials(found, fetch, "the command gcloud")
     }
 
     /// Where gcloud leaves a person's login.
     fn well_known_file(&self) -> Option<PathBuf> {
-        let folder = match self.environment.get("CLOUDSDK_CONFIG") {
+        Some(self.gcloud_folder()?.join("application_default_credentials.json"))
+    }
+
+    /// Where gcloud keeps its files.
+    pub(crate) fn gcloud_folder(&self) -> Option<PathBuf> {
+        Some(match self.environment.get("CLOUDSDK_CONFIG") {
             Some(folder) => PathBuf::from(folder),
             None if cfg!(windows) => PathBuf::from(self.environment.get("APPDATA")?).join("gcloud"),
             None => PathBuf::from(self.environment.get("HOME")?).join(".config/gcloud"),
-        };
-        Some(folder.join("application_default_credentials.json"))
+        })
     }
 
     /// The credentials in this file.
@@ -266,52 +330,9 @@ impl CredentialsOptions {
             origin: origin.to_owned(),
             account: found.account,
             project_id: found.project_id,
+            quota_project_id: found.quota_project_id,
             universe_domain: found.universe_domain,
-            metadata: None,
-        }
-    }
-
-    /// What a credential file says.
-    fn found_in(&self, json: &[u8], origin: &str) -> Result<Found, AuthError> {
-        let named = |error: AuthError| AuthError::configuration(format!("{origin}: {error}"));
-        let fields = fields_of(json).map_err(named)?;
-        let kind = kind_of(&fields).map_err(named)?;
-        let exchange = self.connector.connect(&Profile::Public).map_err(AuthError::from_transport)?;
-        let clock = Arc::clone(&self.clock);
-        match kind.as_str() {
-            "service_account" => {
-                let read = if self.trust_urls {
-                    ServiceAccountKey::from_json_trusting_its_urls
-                } else {
-                    ServiceAccountKey::from_json
-                };
-                let key = read(json).map_err(named)?;
-                let scopes = self.scopes.as_deref().unwrap_or_default();
-                let scopes: Vec<&str> = match scopes {
-                    [] if self.scopes.is_none() => vec![CLOUD_PLATFORM_SCOPE],
-                    scopes => scopes.iter().map(String::as_str).collect(),
-                };
-                let (account, project_id) =
-                    (Some(key.client_email().to_owned()), key.project_id().map(str::to_owned));
-                let universe_domain = key.universe_domain().to_owned();
-                let source =
-                    ServiceAccountSource::new(key, self.token_form.clone(), &scopes, exchange, clock)
-                        .with_quota_project(self.chosen_quota_project());
-                let kind = CredentialsKind::ServiceAccount;
-                Ok(Found { fetch: Arc::new(source), kind, account, project_id, universe_domain })
-            }
-            "authorized_user" => {
-                let user = AuthorizedUser::from_fields(&fields, self.trust_urls).map_err(named)?;
-                let account = user.account().map(str::to_owned);
-                let mut source = AuthorizedUserSource::new(user, exchange, clock)
-                    .with_quota_project(self.chosen_quota_project());
-                if let Some(scopes) = &self.scopes {
-                    source = source.with_scopes(&scopes.iter().map(String::as_str).collect::<Vec<_>>());
-                }
-                let (kind, universe_domain) = (CredentialsKind::AuthorizedUser, DEFAULT_UNIVERSE.to_owned());
-                Ok(Found { fetch: Arc::new(source), kind, account, project_id: None, universe_domain })
-            }
-            other => Err(named(unsupported(other))),
+            discovery: found.discovery,
         }
     }
 
@@ -320,19 +341,21 @@ impl CredentialsOptions {
     /// # Errors
     /// When it is empty or has characters that no header may have.
     pub fn from_token(&self, token: Secret, origin: &str) -> Result<Credentials, AuthError> {
-        let headers = crate::service_account::quota_header(self.chosen_quota_project().as_deref());
+        let quota_project_id = self.chosen_quota_project();
+        let headers = quota_header(quota_project_id.as_deref());
         Ok(Credentials {
             source: Arc::new(StaticToken::new(AccessToken::google(token, headers)?)),
             kind: CredentialsKind::StaticToken,
             origin: origin.to_owned(),
             account: None,
             project_id: None,
+            quota_project_id,
             universe_domain: DEFAULT_UNIVERSE.to_owned(),
-            metadata: None,
+            discovery: Discovery::Nobody,
         })
     }
 
-    fn chosen_quota_project(&self) -> Option<String> {
+    pub(crate) fn chosen_quota_project(&self) -> Option<String> {
         self.quota_project.clone().or_else(|| self.environment.get("GOOGLE_CLOUD_QUOTA_PROJECT"))
     }
 
@@ -345,64 +368,12 @@ impl CredentialsOptions {
 
     /// What a credential file says now, and by what a change of it is noticed.
     pub(crate) fn load(&self, path: &Path, origin: &str) -> Result<(Found, Stamp), AuthError> {
-        let cannot = |what: &dyn fmt::Display| AuthError::configuration(format!("{origin}: {what}"));
-        let metadata = std::fs::metadata(path).map_err(|error| cannot(&error))?;
-        if !metadata.is_file() {
-            return Err(cannot(&"not a file"));
-        }
-        if metadata.len() > CREDENTIAL_FILE_BYTES_MAX {
-            return Err(cannot(&format!("larger than {CREDENTIAL_FILE_BYTES_MAX} bytes")));
-        }
-        let json = zeroize::Zeroizing::new(std::fs::read(path).map_err(|error| cannot(&error))?);
+        let cannot = |what: String| AuthError::configuration(format!("{origin}: {what}"));
+        let metadata = std::fs::metadata(path).map_err(|error| cannot(error.to_string()))?;
+        let json = read_small(path).map_err(cannot)?;
         warn_if_readable_by_others(&metadata, origin);
         Ok((self.found_in(&json, origin)?, Stamp::of(&metadata)))
     }
-}
-
-/// What was found in a credential file.
-pub(crate) struct Found {
-    pub(crate) fetch: Arc<dyn Fetch>,
-    kind: CredentialsKind,
-    account: Option<String>,
-    project_id: Option<String>,
-    universe_domain: String,
-}
-
-/// The fields of a credential file.
-pub(crate) fn fields_of(json: &[u8]) -> Result<Map<String, Value>, AuthError> {
-    let json = json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json);
-    serde_json::from_slice(json).map_err(|error| {
-        let place = format!("line {}, column {}", error.line(), error.column());
-        AuthError::configuration(format!("not a JSON object ({place})"))
-    })
-}
-
-/// The `type` of a credential file: read before anything else, so that the error for another kind names it instead of a
-/// field that it need not have.
-fn kind_of(fields: &Map<String, Value>) -> Result<String, AuthError> {
-    match fields.get("type").and_then(Value::as_str) {
-        Some(kind) => Ok(kind.chars().take(64).collect()),
-        None => {
-            Err(AuthError::configuration("field `type` is missing")
-                .with_remedy("this is not a credential file"))
-        }
-    }
-}
-
-fn unsupported(kind: &str) -> AuthError {
-    let known = [
-        "external_account",
-        "external_account_authorized_user",
-        "impersonated_service_account",
-        "gdch_service_account",
-    ];
-    let message = if known.contains(&kind) {
-        format!("credentials of type `{kind}` are not supported yet")
-    } else {
-        format!("`{kind}` is no known type of credentials")
-    };
-    AuthError::configuration(message)
-        .with_remedy("supported are `service_account` and `authorized_user`; or give an access token")
 }
 
 #[cfg(unix)]

@@ -68,6 +68,16 @@ impl AuthError {
         self.change(|facts| (facts.status, facts.code, facts.description) = (Some(status), code, description))
     }
 
+    /// Somebody else's words, where there is no status.
+    pub(crate) fn with_words(self, code: Option<String>, description: Option<String>) -> Self {
+        self.change(|facts| (facts.code, facts.description) = (code, description))
+    }
+
+    /// Says in which step of several it happened.
+    pub(crate) fn in_stage(self, stage: &str) -> Self {
+        self.change(|facts| facts.message = format!("{stage}: {}", facts.message))
+    }
+
     pub(crate) fn with_attempts(self, attempts: u32) -> Self {
         self.change(|facts| facts.attempts = attempts)
     }

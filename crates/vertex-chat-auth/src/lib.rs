@@ -35,30 +35,46 @@
 //! waits for the one request. A failed refresh leaves a stale token in use, and is tried again after a back-off; no
 //! error is for ever. There is no task while nobody asks.
 
+mod aws;
 mod cache;
+mod certificate;
 mod credentials;
+mod discover;
 mod environment;
 mod error;
+mod executable;
+mod external;
+mod file;
+mod gcloud;
+mod impersonation;
 mod key;
+mod load;
 mod metadata;
 mod oauth;
+mod process;
 mod reload;
 mod secret;
 mod service_account;
 mod source;
+mod subject;
+mod urls;
 mod user;
 
+pub use aws::{AwsCredentials, aws_subject_token};
 pub use cache::{BACKOFF_MAX, Cached, DEAD_MARGIN, FORCED_REFRESH_GAP, Fetch, FetchedToken, STALE_MARGIN};
 pub use credentials::{
     CREDENTIAL_FILE_BYTES_MAX, Credentials, CredentialsKind, CredentialsOptions, PROJECT_VARIABLES,
 };
 pub use environment::Environment;
 pub use error::{AuthError, AuthErrorKind};
+pub use executable::ExecutableAnswer;
+pub use impersonation::{IMPERSONATED_LIFE, IMPERSONATED_LIFE_MAX, ImpersonatedSource};
 pub use metadata::{METADATA_DETECT_TIMEOUT, MetadataSource};
 pub use oauth::{TOKEN_ANSWER_BYTES_MAX, TOKEN_ATTEMPT_TIMEOUT, TOKEN_ATTEMPTS_MAX, TOKEN_TOTAL_TIMEOUT};
 pub use secret::Secret;
 pub use service_account::{ServiceAccountKey, ServiceAccountSource, TokenForm};
 pub use source::{AccessToken, NoToken, StaticToken, TokenSource};
+pub use subject::SubjectTokenSource;
 pub use user::{AuthorizedUser, AuthorizedUserSource};
 
 /// The scope that every Google Cloud service takes.

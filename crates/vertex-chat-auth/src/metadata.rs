@@ -11,8 +11,10 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use vertex_chat_transport::{Clock, Exchange, Request, Timeouts, send_within};
 
 use crate::oauth::{Answer, ask_often, read_token};
-use crate::service_account::quota_header;
-use crate::{AuthError, AuthErrorKind, Environment, Fetch, FetchedToken, TOKEN_ATTEMPTS_MAX};
+use crate::source::quota_header;
+use crate::{
+    AuthError, AuthErrorKind, DEFAULT_UNIVERSE, Environment, Fetch, FetchedToken, TOKEN_ATTEMPTS_MAX,
+};
 
 /// Where the server is by name.
 const HOST: &str = "metadata.google.internal";
@@ -22,8 +24,8 @@ const ADDRESS: &str = "169.254.169.254";
 pub const METADATA_DETECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often it is asked for a token where it is known to be: for the first seconds of a pod it is not ready.
 const PATIENT_ATTEMPTS: u32 = 8;
-/// The longest project id that is read.
-const PROJECT_BYTES_MAX: usize = 1 << 10;
+/// The longest name of a project or universe that is read.
+const NAME_BYTES_MAX: usize = 1 << 10;
 
 const FLAVOR: &str = "metadata-flavor";
 
@@ -71,7 +73,8 @@ impl MetadataSource {
 
     /// Asks for these scopes. The platform may give those of the machine all the same.
     #[must_use]
-    pub fn with_scopes(mut self, scopes: &[&str]) -> Self {
+    pub fn with_scopes(mut self, scopes: &[impl AsRef<str>]) -> Self {
+        let scopes: Vec<&str> = scopes.iter().map(AsRef::as_ref).collect();
         self.scopes = Some(scopes.join(","));
         self
     }
@@ -93,16 +96,33 @@ impl MetadataSource {
     /// # Errors
     /// When there is no metadata server, or it does not say.
     pub async fn project_id(&self) -> Result<String, AuthError> {
+        self.name("project/project-id", "the project").await
+    }
+
+    /// The universe that the machine is in. Older servers do not know of universes, and are in that of everybody.
+    ///
+    /// # Errors
+    /// When there is no metadata server.
+    pub async fn universe_domain(&self) -> Result<String, AuthError> {
+        match self.name("universe/universe-domain", "the universe").await {
+            Err(error) if error.status().is_some_and(|it| it == 404 || it == 200) => {
+                Ok(DEFAULT_UNIVERSE.to_owned())
+            }
+            result => result,
+        }
+    }
+
+    async fn name(&self, path: &str, what: &str) -> Result<String, AuthError> {
         self.detect().await?;
-        let request = self.request("project/project-id")?;
+        let request = self.request(path)?;
         self.ask(request, |answer, _| {
             let text = std::str::from_utf8(&answer.body).unwrap_or_default().trim();
             let is_name = !text.is_empty()
-                && text.len() <= PROJECT_BYTES_MAX
+                && text.len() <= NAME_BYTES_MAX
                 && text.chars().all(|it| it.is_ascii_alphanumeric() || "-.:".contains(it));
             match answer.status {
                 StatusCode::OK if is_name => Ok(text.to_owned()),
-                status => Err(refusal(status, "the project")),
+                status => Err(refusal(status, what)),
             }
         })
         .await
@@ -205,6 +225,7 @@ fn refusal(status: StatusCode, what: &str) -> AuthError {
         kind,
         format!("the metadata server answered {} when it was asked for {what}", status.as_u16()),
     )
+    .with_oauth(status.as_u16(), None, None)
     .with_remedy(remedy)
 }
 

@@ -1,16 +1,19 @@
 //! The OAuth token endpoint: a form goes out, a token comes back.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LOCATION};
-use http::{HeaderMap, Method, StatusCode};
+use http::header::{CONTENT_TYPE, DATE, LOCATION};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value};
 use vertex_chat_transport::{
     Clock, Exchange, Request, RetryPolicy, Timeouts, TransportError, is_retryable_status, retry_after,
     send_within,
 };
+use zeroize::Zeroizing;
 
 use crate::{AuthError, AuthErrorKind, FetchedToken, Secret};
 
@@ -46,9 +49,18 @@ pub(crate) fn form_request(url: &str, form: &[(&str, &str)]) -> Result<Request, 
     *request.method_mut() = Method::POST;
     *request.uri_mut() =
         url.parse().map_err(|_| AuthError::configuration("the token endpoint's address is no URL"))?;
-    let content_type = http::HeaderValue::from_static("application/x-www-form-urlencoded");
+    let content_type = HeaderValue::from_static("application/x-www-form-urlencoded");
     request.headers_mut().insert(CONTENT_TYPE, content_type);
     Ok(request)
+}
+
+/// A client's name and secret as a header (RFC 7617).
+pub(crate) fn basic_authorization(id: &str, secret: &Secret) -> Result<HeaderValue, AuthError> {
+    let pair = Zeroizing::new(format!("{id}:{}", secret.expose()));
+    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair.as_bytes())))
+        .map_err(|_| AuthError::configuration("`client_id` or `client_secret` cannot be sent"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// Sends a request until `read` makes something of an answer, or there is no reason to go on. `read` is given the time
@@ -185,6 +197,20 @@ fn is_transient_status(status: StatusCode) -> bool {
     is_retryable_status(status) || status.is_server_error()
 }
 
+/// What a status says where nobody gives words for it. The body is not told: it may be anything.
+pub(crate) fn failure_of_status(answer: &Answer, place: &str) -> AuthError {
+    let kind =
+        if is_transient_status(answer.status) { AuthErrorKind::Unavailable } else { AuthErrorKind::Refused };
+    AuthError::new(kind, format!("{place} answered {}", answer.status.as_u16()))
+        .with_oauth(answer.status.as_u16(), None, None)
+        .with_retry_after(answer.retry_after)
+}
+
+/// What time it is by the server.
+pub(crate) fn date_of(answer: &Answer) -> Option<SystemTime> {
+    httpdate::parse_http_date(answer.headers.get(DATE)?.to_str().ok()?).ok()
+}
+
 /// An OAuth error (RFC 6749, section 5.2), or Google's own.
 fn refusal(answer: &Answer, fields: &Map<String, Value>) -> AuthError {
     let google = fields.get("error").and_then(Value::as_object);
@@ -221,7 +247,22 @@ fn remedy(code: &str, description: &str, answer: &Answer) -> String {
         ("invalid_grant", it) if it.contains("reasonable timeframe") => {
             format!("this machine's clock is wrong: the server's time is {}", date())
         }
-        ("invalid_grant", it) if it.contains("audience") => "check `token_uri` in the key file".to_owned(),
+        ("invalid_grant", it) if it.contains("Failed audience check") => {
+            "check `token_uri` in the key file".to_owned()
+        }
+        ("invalid_grant" | "invalid_request" | "invalid_target", it) if it.contains("audience") => {
+            "check `audience` in the credential file: it names the pool by its project's number; and the audiences that \
+             the pool's provider allows"
+                .to_owned()
+        }
+        ("PERMISSION_DENIED", it) if it.contains("iam.serviceAccounts.getAccessToken") => {
+            "grant the role Service Account Token Creator (roles/iam.serviceAccountTokenCreator) on that account to whom \
+             the source credentials belong to"
+                .to_owned()
+        }
+        ("unauthorized_client", _) => {
+            "allow the service account these scopes in the Workspace's admin console (domain-wide delegation)".to_owned()
+        }
         ("invalid_grant", it) if it.contains("account not found") => {
             "the service account was deleted: check `client_email` in the key file".to_owned()
         }

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use http::{HeaderMap, HeaderValue};
-use serde_json::{Value, json};
+use http::HeaderMap;
+use serde_json::{Map, Value, json};
 use vertex_chat_transport::{Clock, Exchange};
 use zeroize::Zeroize;
 
-use crate::credentials::fields_of;
+use crate::file::{Fields, fields_of};
 use crate::key::Signer;
 use crate::oauth::request_token;
+use crate::source::quota_header;
+use crate::urls::{OLD_GOOGLE_TOKEN_URI, host_of, must_be_trusted};
 use crate::{AuthError, DEFAULT_UNIVERSE, Fetch, FetchedToken, GOOGLE_TOKEN_URI, Secret};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-/// What key files from before 2018 name; Google still serves it.
-const OLD_GOOGLE_TOKEN_URI: &str = "https://accounts.google.com/o/oauth2/token";
 /// The longest life that Google takes, in seconds.
 const ASSERTION_LIFE: u64 = 3600;
 /// How far an assertion is dated back, in seconds, for clocks that are a little fast.
@@ -41,13 +41,7 @@ impl ServiceAccountKey {
     /// # Errors
     /// Names the field that is missing or wrong, never its value.
     pub fn from_json(json: &[u8]) -> Result<Self, AuthError> {
-        let key = Self::from_json_trusting_its_urls(json)?;
-        if !is_trusted_url(&key.token_uri, &key.universe_domain) {
-            return Err(AuthError::configuration("field `token_uri` is not an address of Google's").with_remedy(
-                "a key file can send its assertions anywhere: if this is meant, load it with `from_json_trusting_its_urls`",
-            ));
-        }
-        Ok(key)
+        Self::from_fields(fields_of(json).map_err(|error| error.with_remedy(KEY_FILE))?, false)
     }
 
     /// Reads a key file, and will send assertions to whatever `token_uri` it names.
@@ -55,20 +49,21 @@ impl ServiceAccountKey {
     /// # Errors
     /// As [`from_json`](Self::from_json), but for the address.
     pub fn from_json_trusting_its_urls(json: &[u8]) -> Result<Self, AuthError> {
-        let mut fields = fields_of(json).map_err(|error| error.with_remedy(KEY_FILE))?;
-        let text = |name: &str| {
-            fields.get(name).and_then(Value::as_str).map(str::to_owned).filter(|it| !it.is_empty())
-        };
-        let must = |name: &str| {
-            text(name).ok_or_else(|| {
-                AuthError::configuration(format!("field `{name}` is missing")).with_remedy(KEY_FILE)
-            })
-        };
-        let client_email = must("client_email")?;
+        Self::from_fields(fields_of(json).map_err(|error| error.with_remedy(KEY_FILE))?, true)
+    }
+
+    pub(crate) fn from_fields(mut fields: Map<String, Value>, trust_urls: bool) -> Result<Self, AuthError> {
+        let text = |name: &str| fields.text(name).map(str::to_owned);
+        let must = |name: &str| fields.must(name).map_err(|it| it.with_remedy(KEY_FILE));
+        let client_email = must("client_email")?.to_owned();
+        must("private_key")?;
         let (key_id, token_uri) = (text("private_key_id"), text("token_uri"));
         let (project_id, quota_project_id) = (text("project_id"), text("quota_project_id"));
-        let universe_domain = text("universe_domain").unwrap_or_else(|| DEFAULT_UNIVERSE.to_owned());
-        must("private_key").map(|mut pem| pem.zeroize())?;
+        let token_uri = token_uri.unwrap_or_else(|| GOOGLE_TOKEN_URI.to_owned());
+        let universe_domain = fields.universe().to_owned();
+        if !trust_urls {
+            must_be_trusted("token_uri", &token_uri, &universe_domain)?;
+        }
         let Some(Value::String(mut pem)) = fields.remove("private_key") else {
             unreachable!("because the field was there just before")
         };
@@ -78,7 +73,7 @@ impl ServiceAccountKey {
             client_email,
             key_id,
             signer: signer?,
-            token_uri: token_uri.unwrap_or_else(|| GOOGLE_TOKEN_URI.to_owned()),
+            token_uri,
             project_id,
             quota_project_id,
             universe_domain,
@@ -124,15 +119,18 @@ impl ServiceAccountKey {
     }
 
     /// The assertion for the token endpoint (RFC 7523).
-    fn assertion(&self, scopes: &str, now: SystemTime) -> Result<String, AuthError> {
+    fn assertion(&self, scopes: &str, subject: Option<&str>, now: SystemTime) -> Result<String, AuthError> {
         let iat = unix_seconds(now)?.saturating_sub(BACKDATE);
-        let claims = json!({
+        let mut claims = json!({
             "iss": self.client_email,
             "scope": scopes,
             "aud": self.audience(),
             "iat": iat,
             "exp": iat + ASSERTION_LIFE,
         });
+        if let Some(subject) = subject {
+            claims["sub"] = json!(subject);
+        }
         self.signer.sign(&self.header(), &claims)
     }
 
@@ -196,6 +194,7 @@ pub struct ServiceAccountSource {
     key: ServiceAccountKey,
     form: TokenForm,
     scopes: String,
+    subject: Option<String>,
     quota_project: Option<String>,
     exchange: Arc<dyn Exchange>,
     clock: Arc<dyn Clock>,
@@ -208,7 +207,7 @@ impl ServiceAccountSource {
     pub fn new(
         key: ServiceAccountKey,
         form: TokenForm,
-        scopes: &[&str],
+        scopes: &[impl AsRef<str>],
         exchange: Arc<dyn Exchange>,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -217,7 +216,23 @@ impl ServiceAccountSource {
             form => form,
         };
         let quota_project = key.quota_project_id.clone();
-        Self { key, form, scopes: scopes.join(" "), quota_project, exchange, clock }
+        let scopes: Vec<&str> = scopes.iter().map(AsRef::as_ref).collect();
+        Self { key, form, scopes: scopes.join(" "), subject: None, quota_project, exchange, clock }
+    }
+
+    /// Acts for this person of one's Google Workspace (domain-wide delegation). The administrator has to allow it.
+    ///
+    /// # Errors
+    /// When the key signs its tokens itself: nobody would check whether it is allowed to.
+    pub fn with_subject(mut self, email: impl Into<String>) -> Result<Self, AuthError> {
+        if self.form != TokenForm::Exchanged {
+            let message = "a token that the key signs itself cannot act for somebody else";
+            return Err(AuthError::configuration(message).with_remedy(
+                "leave out the subject, or have the token exchanged (in the universe googleapis.com)",
+            ));
+        }
+        self.subject = Some(email.into());
+        Ok(self)
     }
 
     /// Bills this project instead of the one that the key names.
@@ -233,7 +248,7 @@ impl Fetch for ServiceAccountSource {
     async fn fetch(&self) -> Result<FetchedToken, AuthError> {
         let now = self.clock.wall();
         if self.form == TokenForm::Exchanged {
-            let assertion = Secret::new(self.key.assertion(&self.scopes, now)?);
+            let assertion = Secret::new(self.key.assertion(&self.scopes, self.subject.as_deref(), now)?);
             let form = [("grant_type", JWT_BEARER), ("assertion", assertion.expose())];
             return request_token(&*self.exchange, &self.clock, &self.key.token_uri, &form).await;
         }
@@ -247,74 +262,15 @@ impl Fetch for ServiceAccountSource {
     }
 }
 
-/// The header that bills another project.
-pub(crate) fn quota_header(project: Option<&str>) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    if let Some(project) = project.and_then(|project| HeaderValue::from_str(project).ok()) {
-        headers.insert("x-goog-user-project", project);
-    }
-    headers
-}
-
 fn unix_seconds(time: SystemTime) -> Result<u64, AuthError> {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .map(|since| since.as_secs())
         .map_err(|_| AuthError::configuration("this machine's clock is before 1970"))
 }
 
-fn host_of(url: &str) -> Option<String> {
-    url.parse::<http::Uri>().ok()?.host().map(str::to_ascii_lowercase)
-}
-
-/// Whether a URL out of a credential file may be sent secrets: Google's over TLS, or this machine's own.
-pub(crate) fn is_trusted_url(url: &str, universe: &str) -> bool {
-    let Ok(uri) = url.parse::<http::Uri>() else { return false };
-    let Some(host) = uri.host().map(str::to_ascii_lowercase) else { return false };
-    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-    if host == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
-        return matches!(uri.scheme_str(), Some("http" | "https"));
-    }
-    if url == OLD_GOOGLE_TOKEN_URI {
-        return true;
-    }
-    let of = |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
-    uri.scheme_str() == Some("https") && (of(DEFAULT_UNIVERSE) || (universe.contains('.') && of(universe)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_google_and_this_machine_are_sent_assertions() {
-        for url in [
-            "https://oauth2.googleapis.com/token",
-            "https://OAUTH2.GOOGLEAPIS.COM/token",
-            "http://127.0.0.1:8080/token",
-            "http://localhost/token",
-            "http://[::1]:1/token",
-            "https://sts.example.cloud/v1/token",
-            OLD_GOOGLE_TOKEN_URI,
-        ] {
-            assert!(is_trusted_url(url, "example.cloud"), "{url}");
-        }
-        for url in [
-            "http://oauth2.googleapis.com/token",
-            "https://evilgoogleapis.com/token",
-            "https://googleapis.com.evil.com/token",
-            "https://oauth2.googleapis.com@evil.com/token",
-            "https://evil.com/?x=.googleapis.com",
-            "http://127.0.0.1.evil.com/",
-            "ftp://127.0.0.1/",
-            "file:///etc/passwd",
-            "token",
-            "",
-        ] {
-            assert!(!is_trusted_url(url, "example.cloud"), "{url}");
-        }
-        // A universe is attacker input as well; a whole top-level domain is none.
-        assert!(!is_trusted_url("https://evil.com/", "com"));
-    }
 
     #[test]
     fn a_broken_file_is_told_by_its_field() {

@@ -143,3 +143,12 @@ impl TokenSource for NoToken {
     }
     fn invalidate(&self, _: &AccessToken) {}
 }
+
+/// The header that bills another project.
+pub(crate) fn quota_header(project: Option<&str>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Some(project) = project.and_then(|project| HeaderValue::from_str(project).ok()) {
+        headers.insert("x-goog-user-project", project);
+    }
+    headers
+}

@@ -5,23 +5,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use serde_json::{Map, Value};
 use vertex_chat_transport::{Clock, Exchange};
 
-use crate::oauth::{ask, form_request, read_fields, token_of};
-use crate::service_account::{is_trusted_url, quota_header};
+use crate::file::{Fields, fields_of};
+use crate::oauth::{ask, basic_authorization, form_request, read_fields, token_of};
+use crate::source::quota_header;
+use crate::urls::must_be_trusted;
 use crate::{AuthError, DEFAULT_UNIVERSE, Fetch, FetchedToken, GOOGLE_TOKEN_URI, Secret};
 
 const LOGIN: &str = "run `gcloud auth application-default login`";
 
-/// What was in the file of a person's login, checked.
+/// What was in the file of a person's login, checked: of a Google account (`authorized_user`), or of another company's
+/// by workforce identity federation (`external_account_authorized_user`).
 pub struct AuthorizedUser {
     client_id: String,
     client_secret: Secret,
     refresh_token: Secret,
-    token_uri: String,
+    token_url: String,
+    is_external: bool,
     account: Option<String>,
     quota_project_id: Option<String>,
+    universe_domain: String,
 }
 
 impl AuthorizedUser {
@@ -30,39 +36,36 @@ impl AuthorizedUser {
     /// # Errors
     /// Names the fields that are missing or wrong, never a value.
     pub fn from_json(json: &[u8]) -> Result<Self, AuthError> {
-        let fields = crate::credentials::fields_of(json)?;
-        Self::from_fields(&fields, false)
+        Self::from_fields(&fields_of(json)?, false)
     }
 
     pub(crate) fn from_fields(fields: &Map<String, Value>, trust_urls: bool) -> Result<Self, AuthError> {
-        let text = |name: &str| {
-            fields.get(name).and_then(Value::as_str).map(str::to_owned).filter(|it| !it.is_empty())
+        let is_external = fields.text("type") == Some("external_account_authorized_user");
+        // Where to refresh: Google's own logins may leave it out, the others must say.
+        let (url_field, needed): (_, &[&str]) = match is_external {
+            true => ("token_url", &["client_id", "client_secret", "refresh_token", "token_url"]),
+            false => ("token_uri", &["client_id", "client_secret", "refresh_token"]),
         };
-        let missing: Vec<&str> = ["client_id", "client_secret", "refresh_token"]
-            .into_iter()
-            .filter(|name| text(name).is_none())
-            .collect();
-        if !missing.is_empty() {
-            let message = format!("fields missing: {}", missing.join(", "));
-            return Err(AuthError::configuration(message).with_remedy(LOGIN));
-        }
-        let universe = text("universe_domain").unwrap_or_else(|| DEFAULT_UNIVERSE.to_owned());
-        if universe != DEFAULT_UNIVERSE {
+        fields.require(needed).map_err(|error| error.with_remedy(LOGIN))?;
+        let universe = fields.universe();
+        if universe != DEFAULT_UNIVERSE && !is_external {
             let message = "a person's login works in the universe googleapis.com only (`universe_domain`)";
             return Err(AuthError::configuration(message).with_remedy("use a service account"));
         }
-        let token_uri = text("token_uri").unwrap_or_else(|| GOOGLE_TOKEN_URI.to_owned());
-        if !trust_urls && !is_trusted_url(&token_uri, DEFAULT_UNIVERSE) {
-            return Err(AuthError::configuration("field `token_uri` is not an address of Google's"));
+        let token_url = fields.text(url_field).unwrap_or(GOOGLE_TOKEN_URI);
+        if !trust_urls {
+            must_be_trusted(url_field, token_url, universe)?;
         }
-        let must = |name: &str| text(name).expect("because it was just looked for");
+        let text = |name: &str| fields.text(name).map(str::to_owned);
         Ok(Self {
-            client_id: must("client_id"),
-            client_secret: must("client_secret").into(),
-            refresh_token: must("refresh_token").into(),
-            token_uri,
+            client_id: fields.must("client_id")?.to_owned(),
+            client_secret: fields.must("client_secret")?.into(),
+            refresh_token: fields.must("refresh_token")?.into(),
+            token_url: token_url.to_owned(),
+            is_external,
             account: text("account"),
             quota_project_id: text("quota_project_id"),
+            universe_domain: universe.to_owned(),
         })
     }
 
@@ -77,13 +80,19 @@ impl AuthorizedUser {
     pub fn quota_project_id(&self) -> Option<&str> {
         self.quota_project_id.as_deref()
     }
+
+    /// The universe, `googleapis.com` outside of sovereign clouds.
+    #[must_use]
+    pub fn universe_domain(&self) -> &str {
+        &self.universe_domain
+    }
 }
 
 impl fmt::Debug for AuthorizedUser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthorizedUser")
             .field("client_id", &self.client_id)
-            .field("token_uri", &self.token_uri)
+            .field("token_url", &self.token_url)
             .field("account", &self.account)
             .field("quota_project_id", &self.quota_project_id)
             .finish_non_exhaustive()
@@ -111,9 +120,10 @@ impl AuthorizedUserSource {
         Self { user, refresh_token, scopes: None, quota_project, exchange, clock }
     }
 
-    /// Asks for these scopes, which have to be among those of the login.
+    /// Asks for these scopes, which have to be among those of the login. With another company's login it has no effect.
     #[must_use]
-    pub fn with_scopes(mut self, scopes: &[&str]) -> Self {
+    pub fn with_scopes(mut self, scopes: &[impl AsRef<str>]) -> Self {
+        let scopes: Vec<&str> = scopes.iter().map(AsRef::as_ref).collect();
         self.scopes = Some(scopes.join(" "));
         self
     }
@@ -134,14 +144,21 @@ impl AuthorizedUserSource {
 impl Fetch for AuthorizedUserSource {
     async fn fetch(&self) -> Result<FetchedToken, AuthError> {
         let refresh_token = self.held().clone();
-        let mut form = vec![
-            ("grant_type", "refresh_token"),
-            ("client_id", &self.user.client_id),
-            ("client_secret", self.user.client_secret.expose()),
-            ("refresh_token", refresh_token.expose()),
-        ];
-        form.extend(self.scopes.as_deref().map(|scopes| ("scope", scopes)));
-        let request = form_request(&self.user.token_uri, &form)?;
+        let user = &self.user;
+        let mut form = vec![("grant_type", "refresh_token"), ("refresh_token", refresh_token.expose())];
+        if !user.is_external {
+            form.extend([
+                ("client_id", user.client_id.as_str()),
+                ("client_secret", user.client_secret.expose()),
+            ]);
+            form.extend(self.scopes.as_deref().map(|scopes| ("scope", scopes)));
+        }
+        let mut request = form_request(&user.token_url, &form)?;
+        if user.is_external {
+            // The security token service knows clients by header, and gives the scopes of the login.
+            let client = basic_authorization(&user.client_id, &user.client_secret)?;
+            request.headers_mut().insert(AUTHORIZATION, client);
+        }
         let (token, rotated) = ask(&*self.exchange, &self.clock, request, |answer, asked_at| {
             let fields = read_fields(answer)?;
             let rotated = fields.get("refresh_token").and_then(Value::as_str).filter(|it| !it.is_empty());

@@ -3,11 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use vertex_chat::auth::{CredentialsKind, PROJECT_VARIABLES};
-use vertex_chat::{Client, ClientBuilder, Dialect, Environment};
+use vertex_chat::{Client, ClientBuilder, Dialect};
 
 use crate::Failure;
-use crate::token::find;
 
 /// Where requests go. What is not given is taken from the environment; `vertex-chat doctor` shows what that makes.
 #[derive(Clone, Debug, Default, Args)]
@@ -35,27 +33,15 @@ pub(crate) struct Target {
     /// The kind of server: vertex-gemini-2, vertex-gemini-3, gemini-developer, vertex-partner, vllm, tgi, openai.
     #[arg(long)]
     pub(crate) dialect: Option<Dialect>,
-    /// A service account key or a person's login. Else GOOGLE_APPLICATION_CREDENTIALS, else gcloud's login.
+    /// A credential file of any kind. Else GOOGLE_APPLICATION_CREDENTIALS, gcloud's login, the metadata server.
     #[arg(long, value_name = "FILE")]
     pub(crate) credentials: Option<PathBuf>,
 }
 
 impl Target {
-    /// A client. Where nothing names a project and there are no credentials but the metadata server, that is asked.
+    /// A client. Where nothing names a project, whoever knows it is asked.
     pub(crate) async fn client(&self, builder: ClientBuilder) -> Result<Client, Failure> {
-        let environment = Environment::process();
-        let has_project = self.project.is_some() || environment.first(&PROJECT_VARIABLES).is_some();
-        let by_names = self.location.is_some() || self.endpoint.is_some() || self.host.is_some();
-        let has_url = self.base_url.is_some() || (!by_names && environment.get("OPENAI_BASE_URL").is_some());
-        let mut builder = self.apply(builder);
-        let found = if has_project || has_url { None } else { find(self.credentials.as_ref()).ok() };
-        if let Some(found) = found.filter(|it| it.kind() == CredentialsKind::MetadataServer) {
-            if let Some(project) = found.discover_project_id().await? {
-                builder = builder.project(project);
-            }
-            builder = builder.credentials(found);
-        }
-        Ok(builder.build()?)
+        Ok(self.apply(builder).discover().await?.build()?)
     }
 
     pub(crate) fn apply(&self, mut builder: ClientBuilder) -> ClientBuilder {

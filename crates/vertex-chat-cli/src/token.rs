@@ -12,7 +12,7 @@ use crate::{Failure, out};
 
 #[derive(Debug, Args)]
 pub(crate) struct TokenArguments {
-    /// A service account key or a person's login. Else GOOGLE_APPLICATION_CREDENTIALS, else gcloud's login.
+    /// A credential file of any kind. Else GOOGLE_APPLICATION_CREDENTIALS, gcloud's login, the metadata server.
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
     /// Print an HTTP header: `Authorization: Bearer …`.

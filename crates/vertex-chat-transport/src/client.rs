@@ -26,7 +26,7 @@ use tower_service::Service;
 
 use crate::{
     Body, ClientCertificate, Clock, Connector, Exchange, Profile, Request, Response, Sent, SystemClock,
-    TransportError, TransportErrorKind,
+    TransportError, TransportErrorKind, within,
 };
 
 /// How long name resolution, TCP, the proxy and TLS may take together, by default.
@@ -268,23 +268,16 @@ impl Service<Uri> for Dial {
     fn call(&mut self, to: Uri) -> Self::Future {
         let mut dial = self.clone();
         Box::pin(async move {
-            let mut connecting: Connecting<Self::Response> = if to.scheme_str() == Some("https") {
+            let connecting: Connecting<Self::Response> = if to.scheme_str() == Some("https") {
                 dial.tls.connector(&dial.tcp)?.call(to)
             } else {
                 let tcp = dial.tcp.call(to);
                 Box::pin(async move { Ok(MaybeHttpsStream::Http(tcp.await?)) })
             };
-            let mut alarm = dial.clock.sleep(dial.timeout);
-            std::future::poll_fn(move |cx| {
-                if let Poll::Ready(result) = connecting.as_mut().poll(cx) {
-                    return Poll::Ready(result);
-                }
-                alarm.as_mut().poll(cx).map(|()| {
-                    let context = format!("waited {} s", dial.timeout.as_secs_f64());
-                    Err(TransportError::new(TransportErrorKind::ConnectTimeout, Sent::No, context).into())
-                })
+            within(&dial.clock, dial.timeout, connecting).await.unwrap_or_else(|| {
+                let context = format!("waited {} s", dial.timeout.as_secs_f64());
+                Err(TransportError::new(TransportErrorKind::ConnectTimeout, Sent::No, context).into())
             })
-            .await
         })
     }
 }
@@ -389,8 +382,13 @@ impl Tls {
         }
         // The provider is named, not taken from the process: another crate may have installed another, or two.
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        // Who shows a certificate does so with TLS 1.3, which does not show it to others (AIP-4118).
+        let versions = match &self.certificate {
+            Some(_) => &[&rustls::version::TLS13][..],
+            None => rustls::ALL_VERSIONS,
+        };
         let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .map_err(|error| error.to_string())?
             .with_root_certificates(roots);
         match &self.certificate {

@@ -62,7 +62,7 @@ pub use clock::SystemClock;
 pub use clock::{Clock, SimulatedClock, Sleep};
 pub use error::{Sent, TransportError, TransportErrorKind};
 pub use retry::{RETRY_AFTER_MAX, RetryBudget, RetryPolicy, is_retryable_status, retry_after};
-pub use timeouts::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Timeouts, send_within};
+pub use timeouts::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Timeouts, send_within, within};
 
 /// A request, its body whole and cheap to clone, so that sending it again is a clone.
 pub type Request = http::Request<bytes::Bytes>;

@@ -1,6 +1,7 @@
 //! The four clocks of an exchange.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -81,21 +82,26 @@ pub async fn send_within(
     } else {
         (TransportErrorKind::FirstByteTimeout, timeouts.first_byte)
     };
-    let mut sending = exchange.send(request);
-    let mut alarm = None;
-    let response = poll_fn(|cx| {
-        if let Poll::Ready(result) = sending.as_mut().poll(cx) {
-            return Poll::Ready(result);
-        }
-        match alarm.get_or_insert_with(|| clock.sleep(wait)).as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(TransportError::new(
-                kind,
-                Sent::Maybe,
-                format!("waited {} s", wait.as_secs_f64()),
-            ))),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await?;
+    let response = within(clock, wait, exchange.send(request)).await.unwrap_or_else(|| {
+        let context = format!("waited {} s", wait.as_secs_f64());
+        Err(TransportError::new(kind, Sent::Maybe, context))
+    })?;
     Ok(response.map(|body| body.watched(Arc::clone(clock), timeouts.idle, Some(deadline))))
+}
+
+/// Waits for a future, but no longer than this; `None` when the time is over. A future that is ready at once costs no alarm.
+pub async fn within<T>(
+    clock: &Arc<dyn Clock>,
+    limit: Duration,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let mut future = pin!(future);
+    let mut alarm = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        alarm.get_or_insert_with(|| clock.sleep(limit)).as_mut().poll(cx).map(|()| None)
+    })
+    .await
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use vertex_chat_auth::{
-    AccessToken, Credentials, CredentialsOptions, DEFAULT_UNIVERSE, Environment, PROJECT_VARIABLES, Secret,
-    StaticToken, TokenSource,
+    AccessToken, Credentials, CredentialsKind, CredentialsOptions, DEFAULT_UNIVERSE, Environment,
+    PROJECT_VARIABLES, Secret, StaticToken, TokenSource,
 };
 use vertex_chat_params::{Dialect, Policy, Rewrites};
 use vertex_chat_transport::{Clock, Connector, HttpConnector, Profile, RetryPolicy, SystemClock, Timeouts};
@@ -315,26 +315,62 @@ impl ClientBuilder {
         self
     }
 
+    /// Finds credentials now, and asks for what nobody has named: the metadata server for project and universe on Google's
+    /// machines, gcloud for its project, Google's resource manager for that of a federated identity. Where everything is
+    /// known, nobody is asked.
+    ///
+    /// ```no_run
+    /// # async fn on_cloud_run() -> Result<(), vertex_chat::Error> {
+    /// let client = vertex_chat::Client::builder().discover().await?.build()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When there are no credentials, or who is asked does not answer.
+    pub async fn discover(mut self) -> Result<Self, Error> {
+        if self.chosen_base_url()?.is_some() {
+            return Ok(self);
+        }
+        let mut found = match self.given()? {
+            Some(Use::Google(found)) => found,
+            Some(_) => return Ok(self),
+            None => self.credentials_options().find().map_err(Error::credentials)?,
+        };
+        let is_named = self.project.is_some()
+            || self.environment.first(&PROJECT_VARIABLES).is_some()
+            || found.project_id().is_some()
+            || found.quota_project_id().is_some();
+        if !is_named || found.kind() == CredentialsKind::MetadataServer {
+            found.discover().await.map_err(Error::credentials)?;
+        }
+        self.credentials = Given::Found(found);
+        Ok(self)
+    }
+
+    /// The base URL, if requests go by one.
+    fn chosen_base_url(&self) -> Result<Option<String>, Error> {
+        let by_names = self.project.is_some()
+            || self.location.is_some()
+            || self.endpoint.is_some()
+            || self.host.is_some();
+        match &self.base_url {
+            Some(_) if by_names => {
+                let message =
+                    "a base URL and one of project, location, endpoint and host are both set; keep one way";
+                Err(Error::configuration(message))
+            }
+            Some(url) => Ok(Some(url.clone())),
+            None if by_names => Ok(None),
+            None => Ok(self.environment.get("OPENAI_BASE_URL")),
+        }
+    }
+
     /// The client. Nothing is sent yet.
     ///
     /// # Errors
     /// Of kind [`Configuration`](crate::ErrorKind::Configuration): what is missing or wrong, and where it was looked for.
     pub fn build(self) -> Result<Client, Error> {
-        let env = &self.environment;
-        let by_names = self.project.is_some()
-            || self.location.is_some()
-            || self.endpoint.is_some()
-            || self.host.is_some();
-        let base_url = match &self.base_url {
-            Some(_) if by_names => {
-                let message =
-                    "a base URL and one of project, location, endpoint and host are both set; keep one way";
-                return Err(Error::configuration(message));
-            }
-            Some(url) => Some(url.clone()),
-            None if by_names => None,
-            None => env.get("OPENAI_BASE_URL"),
-        };
+        let base_url = self.chosen_base_url()?;
         let (base_url, parent_url, credentials) = match base_url {
             Some(url) => {
                 let credentials = self.credentials_for(&url)?;
@@ -442,9 +478,16 @@ impl ClientBuilder {
     fn vertex_endpoint(&self, credentials: Option<&Chosen>) -> Result<VertexEndpoint, Error> {
         let from_env = || self.environment.first(&PROJECT_VARIABLES).map(|(_, project)| project);
         let from_credentials = || credentials.and_then(|it| it.project.clone());
-        let Some(project) = self.project.clone().or_else(from_env).or_else(from_credentials) else {
+        let from_quota = || {
+            let project = credentials.and_then(|it| it.quota_project.clone())?;
+            tracing::info!(project, "no project is named; it is the one that the credentials bill");
+            Some(project)
+        };
+        let project = self.project.clone().or_else(from_env).or_else(from_credentials).or_else(from_quota);
+        let Some(project) = project else {
             return Err(Error::configuration(
-                "no project: set it, or GOOGLE_CLOUD_PROJECT, or use credentials that name one",
+                "no project: set it, or GOOGLE_CLOUD_PROJECT, or use credentials that name one, or have the metadata server \
+                 asked (`discover`)",
             ));
         };
         let location = self.location.clone().or_else(|| self.environment.get("GOOGLE_CLOUD_LOCATION"));
@@ -477,6 +520,8 @@ struct Chosen {
     /// Whether it is known to give Google tokens.
     google: bool,
     project: Option<String>,
+    /// What is billed; for a person's login often the only project there is.
+    quota_project: Option<String>,
     universe: String,
 }
 
@@ -487,15 +532,24 @@ impl Use {
             Self::Nobody => return Ok(None),
             Self::ApiKey(key) => {
                 let token = AccessToken::api_key(key).map_err(Error::credentials)?;
-                Chosen { source: Arc::new(StaticToken::new(token)), google: false, project: None, universe }
+                Chosen {
+                    source: Arc::new(StaticToken::new(token)),
+                    google: false,
+                    project: None,
+                    quota_project: None,
+                    universe,
+                }
             }
             Self::Google(found) => Chosen {
                 source: found.source(),
                 google: true,
                 project: found.project_id().map(str::to_owned),
+                quota_project: found.quota_project_id().map(str::to_owned),
                 universe: found.universe_domain().to_owned(),
             },
-            Self::Source(source) => Chosen { source, google: false, project: None, universe },
+            Self::Source(source) => {
+                Chosen { source, google: false, project: None, quota_project: None, universe }
+            }
         }))
     }
 }

@@ -14,7 +14,7 @@ use vertex_chat_auth::{AccessToken, TokenSource};
 use vertex_chat_params::{Dialect, Policy, Report, Rewrites, Target, prepare_in_place};
 use vertex_chat_transport::{
     Body, Clock, Exchange, Request, RetryBudget, RetryPolicy, Sent, Timeouts, TransportError,
-    TransportErrorKind, is_retryable_status, retry_after, send_within,
+    TransportErrorKind, is_retryable_status, retry_after, send_within, within,
 };
 use vertex_chat_types::{ApiError, ChatCompletion, ChatRequest, ParseError};
 
@@ -334,22 +334,14 @@ impl Client {
         }
         // The source has clocks of its own; this is for a source that somebody else wrote.
         let left = deadline.saturating_sub(self.0.clock.monotonic());
-        let mut refresh = tokens.refresh();
-        let mut alarm = None;
-        std::future::poll_fn(|cx| {
-            if let std::task::Poll::Ready(result) = refresh.as_mut().poll(cx) {
-                return std::task::Poll::Ready(result.map(Some).map_err(Error::credentials));
-            }
-            alarm.get_or_insert_with(|| self.0.clock.sleep(left)).as_mut().poll(cx).map(|()| {
-                let error = TransportError::new(
-                    TransportErrorKind::TotalTimeout,
-                    Sent::No,
-                    "while waiting for a token",
-                );
+        match within(&self.0.clock, left, tokens.refresh()).await {
+            Some(token) => token.map(Some).map_err(Error::credentials),
+            None => {
+                let context = "while waiting for a token";
+                let error = TransportError::new(TransportErrorKind::TotalTimeout, Sent::No, context);
                 Err(Error::transport("no access token", error))
-            })
-        })
-        .await
+            }
+        }
     }
 
     /// Gives up a token that the server refused; `false` when there will be no other.

@@ -1,0 +1,162 @@
+//! Subject tokens: what a program can show of itself where it runs, before Google gives it a token for it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Map, Value};
+use vertex_chat_transport::{Clock, Exchange, Request};
+
+use crate::file::Fields;
+use crate::oauth::{Answer, TOKEN_TOTAL_TIMEOUT, ask, failure_of_status};
+use crate::{AuthError, AuthErrorKind, CREDENTIAL_FILE_BYTES_MAX, Secret};
+
+/// Where subject tokens come from: the identity that a program has on another cloud, in a cluster, in a build.
+///
+/// Implement it for what no credential file can say, such as AWS credentials that only AWS's own library finds, and give it
+/// to [`CredentialsOptions::with_subject_tokens`](crate::CredentialsOptions::with_subject_tokens).
+#[async_trait]
+pub trait SubjectTokenSource: fmt::Debug + Send + Sync + 'static {
+    /// A token that is good now. It is asked for whenever an access token is needed, so it need not be cached; it must come
+    /// to an end by itself.
+    ///
+    /// # Errors
+    /// When there is none to be had.
+    async fn subject_token(&self) -> Result<Secret, AuthError>;
+
+    /// How long [`subject_token`](Self::subject_token) takes at most.
+    fn time_max(&self) -> Duration {
+        TOKEN_TOTAL_TIMEOUT
+    }
+}
+
+/// How a token stands in a file or an answer.
+#[derive(Debug)]
+pub(crate) enum Format {
+    Text,
+    /// A field of a JSON object.
+    Field(String),
+}
+
+impl Format {
+    /// `credential_source.format`.
+    pub(crate) fn of(source: &Map<String, Value>) -> Result<Self, AuthError> {
+        let Some(format) = source.get("format").and_then(Value::as_object) else { return Ok(Self::Text) };
+        match format.text("type") {
+            None | Some("text") => Ok(Self::Text),
+            Some("json") => {
+                let field = format.text("subject_token_field_name").ok_or_else(|| {
+                    AuthError::configuration(
+                        "field `credential_source.format.subject_token_field_name` is missing",
+                    )
+                })?;
+                Ok(Self::Field(field.to_owned()))
+            }
+            Some(_) => {
+                Err(AuthError::configuration("`credential_source.format.type` is neither `text` nor `json`"))
+            }
+        }
+    }
+
+    /// The token in these bytes, without white space at its end: files are written with a line end, tokens have none.
+    fn read(&self, bytes: &[u8], place: &str) -> Result<Secret, AuthError> {
+        let none = |what: String| AuthError::configuration(format!("{place} {what}"));
+        let token = match self {
+            Self::Text => {
+                let text = std::str::from_utf8(bytes).map_err(|_| none("is not text".to_owned()))?;
+                Secret::new(text.trim_end())
+            }
+            Self::Field(field) => {
+                let fields: Map<String, Value> = serde_json::from_slice(bytes)
+                    .map_err(|_| none("is not a JSON object, which `format.type` says it is".to_owned()))?;
+                let token = fields.text(field).ok_or_else(|| none(format!("has no text field `{field}`")))?;
+                Secret::new(token)
+            }
+        };
+        if token.expose().is_empty() { Err(none("is empty".to_owned())) } else { Ok(token) }
+    }
+}
+
+/// A token in a file that somebody keeps fresh, as Kubernetes does; read for every access token.
+#[derive(Debug)]
+pub(crate) struct FileSubject {
+    pub(crate) path: PathBuf,
+    pub(crate) format: Format,
+}
+
+#[async_trait]
+impl SubjectTokenSource for FileSubject {
+    async fn subject_token(&self) -> Result<Secret, AuthError> {
+        let place = format!("the subject token's file {}", self.path.display());
+        let bytes = read_small(&self.path).map_err(|what| {
+            AuthError::configuration(format!("{place}: {what}")).with_remedy("check `credential_source.file`")
+        })?;
+        self.format.read(&bytes, &place)
+    }
+}
+
+/// The bytes of a file that is not larger than any credential is.
+pub(crate) fn read_small(path: &std::path::Path) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
+    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("not a file".to_owned());
+    }
+    if metadata.len() > CREDENTIAL_FILE_BYTES_MAX {
+        return Err(format!("larger than {CREDENTIAL_FILE_BYTES_MAX} bytes"));
+    }
+    std::fs::read(path).map(zeroize::Zeroizing::new).map_err(|error| error.to_string())
+}
+
+/// A token that a server gives, as Azure's metadata server and GitHub's do.
+#[derive(Debug)]
+pub(crate) struct UrlSubject {
+    pub(crate) url: http::Uri,
+    /// What the server wants to see; may be secrets.
+    pub(crate) headers: HeaderMap,
+    pub(crate) format: Format,
+    pub(crate) exchange: Arc<dyn Exchange>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl UrlSubject {
+    /// `credential_source.headers`.
+    pub(crate) fn headers_of(source: &Map<String, Value>) -> Result<HeaderMap, AuthError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in source.get("headers").and_then(Value::as_object).into_iter().flatten() {
+            let pair = name.parse::<HeaderName>().ok().zip(value.as_str().and_then(|it| it.parse().ok()));
+            let Some((name, mut value)) = pair else {
+                let message = format!("`credential_source.headers.{name}` is not a header");
+                return Err(AuthError::configuration(message));
+            };
+            HeaderValue::set_sensitive(&mut value, true);
+            headers.insert(name, value);
+        }
+        Ok(headers)
+    }
+}
+
+#[async_trait]
+impl SubjectTokenSource for UrlSubject {
+    async fn subject_token(&self) -> Result<Secret, AuthError> {
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = self.url.clone();
+        *request.headers_mut() = self.headers.clone();
+        let place =
+            format!("the subject token's server {}", self.url.authority().map_or("", |it| it.as_str()));
+        let read = |answer: &Answer, _| {
+            if !answer.status.is_success() {
+                return Err(failure_of_status(answer, &place)
+                    .with_remedy("check `credential_source.url` and its `headers`"));
+            }
+            // What it answers with 200 it may answer better the next time.
+            self.format
+                .read(&answer.body, &format!("the answer of {place}"))
+                .map_err(|error| AuthError::new(AuthErrorKind::Unavailable, error.to_string()))
+        };
+        ask(&*self.exchange, &self.clock, request, read).await
+    }
+}

@@ -1,0 +1,73 @@
+//! Which addresses out of a credential file may be sent secrets.
+
+use crate::{AuthError, DEFAULT_UNIVERSE};
+
+/// What key files from before 2018 name; Google still serves it.
+pub(crate) const OLD_GOOGLE_TOKEN_URI: &str = "https://accounts.google.com/o/oauth2/token";
+
+pub(crate) fn host_of(url: &str) -> Option<String> {
+    url.parse::<http::Uri>().ok()?.host().map(str::to_ascii_lowercase)
+}
+
+/// Whether a URL out of a credential file may be sent secrets: Google's over TLS, or this machine's own.
+pub(crate) fn is_trusted_url(url: &str, universe: &str) -> bool {
+    let Ok(uri) = url.parse::<http::Uri>() else { return false };
+    let Some(host) = uri.host().map(str::to_ascii_lowercase) else { return false };
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    if host == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
+        return matches!(uri.scheme_str(), Some("http" | "https"));
+    }
+    if url == OLD_GOOGLE_TOKEN_URI {
+        return true;
+    }
+    let of = |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
+    uri.scheme_str() == Some("https") && (of(DEFAULT_UNIVERSE) || (universe.contains('.') && of(universe)))
+}
+
+/// Refuses an address that secrets must not be sent to, by the name of its field.
+pub(crate) fn must_be_trusted(field: &str, url: &str, universe: &str) -> Result<(), AuthError> {
+    if is_trusted_url(url, universe) {
+        return Ok(());
+    }
+    let message = format!("field `{field}` is not an address of Google's");
+    Err(AuthError::configuration(message).with_remedy(
+        "a credential file can send secrets anywhere: if this one is yours and this is meant, load it with \
+         `danger_trust_credential_urls`",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_google_and_this_machine_are_sent_assertions() {
+        for url in [
+            "https://oauth2.googleapis.com/token",
+            "https://OAUTH2.GOOGLEAPIS.COM/token",
+            "http://127.0.0.1:8080/token",
+            "http://localhost/token",
+            "http://[::1]:1/token",
+            "https://sts.example.cloud/v1/token",
+            OLD_GOOGLE_TOKEN_URI,
+        ] {
+            assert!(is_trusted_url(url, "example.cloud"), "{url}");
+        }
+        for url in [
+            "http://oauth2.googleapis.com/token",
+            "https://evilgoogleapis.com/token",
+            "https://googleapis.com.evil.com/token",
+            "https://oauth2.googleapis.com@evil.com/token",
+            "https://evil.com/?x=.googleapis.com",
+            "http://127.0.0.1.evil.com/",
+            "ftp://127.0.0.1/",
+            "file:///etc/passwd",
+            "token",
+            "",
+        ] {
+            assert!(!is_trusted_url(url, "example.cloud"), "{url}");
+        }
+        // A universe is attacker input as well; a whole top-level domain is none.
+        assert!(!is_trusted_url("https://evil.com/", "com"));
+    }
+}
