@@ -15,7 +15,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 /// When this is set, a test whose data or tool is absent fails; otherwise it says so and passes.
@@ -100,6 +100,15 @@ pub fn program() -> PathBuf {
 #[must_use]
 pub fn base64(text: &str) -> Vec<u8> {
     STANDARD.decode(text).expect("base64")
+}
+
+/// Bytes from base64 for URLs, padded or not.
+///
+/// # Panics
+/// When it is not base64.
+#[must_use]
+pub fn base64_url(text: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).expect("base64")
 }
 
 /// A throw-away RSA key of the vectors as PEM: `sa_pkcs8` or `sa_pkcs1`.

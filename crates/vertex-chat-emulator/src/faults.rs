@@ -17,6 +17,44 @@ pub enum FaultPlace {
     Token,
     /// At chat completions.
     Chat,
+    /// At the security token service.
+    Sts,
+    /// Where somebody acts as a service account.
+    Iam,
+    /// At the metadata server of Google's machines.
+    Metadata,
+    /// At the servers that give subject tokens: AWS, Azure, GitHub.
+    Subject,
+}
+
+impl FaultPlace {
+    /// The words for places, for the control API.
+    const ALL: [(&str, Self); 6] = [
+        ("token", Self::Token),
+        ("chat", Self::Chat),
+        ("sts", Self::Sts),
+        ("iam", Self::Iam),
+        ("metadata", Self::Metadata),
+        ("subject", Self::Subject),
+    ];
+
+    /// Where a path is.
+    pub(crate) fn of(path: &str) -> Option<Self> {
+        match path {
+            "/token" => Some(Self::Token),
+            "/v1/token" | "/v1/oauthtoken" => Some(Self::Sts),
+            _ if path.ends_with("/chat/completions") => Some(Self::Chat),
+            _ if path.starts_with("/v1/projects/-/serviceAccounts/") && path.contains(':') => Some(Self::Iam),
+            _ if path.starts_with("/computeMetadata/") => Some(Self::Metadata),
+            _ if ["/latest/", "/metadata/", "/github/", "/subject-token"]
+                .iter()
+                .any(|it| path.starts_with(it)) =>
+            {
+                Some(Self::Subject)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// One thing that goes wrong.
@@ -117,11 +155,11 @@ impl Fault {
             Some(value) => value.as_u64().map(Some).ok_or(format!("`{key}` is not a whole number from 0")),
         };
         let size = |key: &str| number(key).map(|it| it.and_then(|it| usize::try_from(it).ok()));
-        let mut fault = Self::at(match object.get("at").and_then(Value::as_str) {
-            Some("token") => FaultPlace::Token,
-            Some("chat") => FaultPlace::Chat,
-            _ => return Err("`at` is neither `token` nor `chat`".to_owned()),
-        });
+        let word = object.get("at").and_then(Value::as_str).unwrap_or_default();
+        let Some((_, place)) = FaultPlace::ALL.iter().find(|(known, _)| *known == word) else {
+            return Err(format!("`at` is not one of {}", FaultPlace::ALL.map(|(word, _)| word).join(", ")));
+        };
+        let mut fault = Self::at(*place);
         fault.times = number("times")?.map_or(1, |it| u32::try_from(it).unwrap_or(u32::MAX));
         if let Some(status) = number("status")? {
             let status = u16::try_from(status).ok().and_then(|it| StatusCode::from_u16(it).ok());

@@ -1,8 +1,9 @@
 //! The emulator's service account: a key made afresh, and the check of what it signs.
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::KeyPair as _;
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
@@ -15,6 +16,7 @@ pub(crate) struct Account {
     pub(crate) key_id: String,
     project: String,
     private_key_pem: Option<String>,
+    pair: Option<KeyPair>,
     public_key: DecodingKey,
 }
 
@@ -48,6 +50,7 @@ impl Account {
             project: project.to_owned(),
             private_key_pem: Some(pem("PRIVATE KEY", pkcs8.as_ref())),
             public_key: DecodingKey::from_rsa_der(public),
+            pair: Some(pair),
         }
     }
 
@@ -63,6 +66,7 @@ impl Account {
             key_id: key_id.to_owned(),
             project: project.to_owned(),
             private_key_pem: None,
+            pair: None,
             public_key: DecodingKey::from_rsa_der(public_key_pkcs1_der),
         }
     }
@@ -84,6 +88,22 @@ impl Account {
             "universe_domain": "googleapis.com",
         });
         Some(serde_json::to_string_pretty(&file).expect("because it is JSON"))
+    }
+
+    /// Signs bytes with RSA and SHA-256; `None` when the key is elsewhere.
+    pub(crate) fn sign(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let pair = self.pair.as_ref()?;
+        let mut signature = vec![0; pair.public_modulus_len()];
+        pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), bytes, &mut signature).ok()?;
+        Some(signature)
+    }
+
+    /// A token of these claims, signed.
+    pub(crate) fn jwt(&self, claims: &str) -> Option<String> {
+        let header = json!({"alg": "RS256", "kid": self.key_id, "typ": "JWT"}).to_string();
+        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let signature = URL_SAFE_NO_PAD.encode(self.sign(signed.as_bytes())?);
+        Some(format!("{signed}.{signature}"))
     }
 
     /// Checks form, algorithm, key id and signature of a token: RS256 and nothing else.

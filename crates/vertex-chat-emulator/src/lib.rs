@@ -31,12 +31,15 @@
 //! | `POST /emulator/tokens` `{"revoke": "token-1"}`, `{"revoke": true}`, `{"expires_in": 60}` | revokes one or all, sets the life of new ones |
 //! | `POST /emulator/clock` `{"advance_seconds": 3600}` | moves the emulator's clock |
 //! | `GET /emulator/service-account.json` | the key file |
+//! | `GET /emulator/credentials/KIND.json` | a credential file: `authorized-user`, `external-account-authorized-user`, `impersonated-service-account`, `url`, `azure`, `github`, `aws` |
 //!
 //! It is a metadata server too: `GCE_METADATA_HOST=127.0.0.1:PORT` (and `GCE_METADATA_IP`, for Google's Python library).
 
 mod answer;
 mod engine;
 mod faults;
+mod federation;
+mod iam;
 mod key;
 mod log;
 mod metadata;
@@ -62,6 +65,7 @@ use vertex_chat_transport::{Body, Clock, Exchange, Request, Response, TransportE
 
 pub use engine::Engine;
 pub use faults::{Fault, FaultPlace};
+pub use federation::Identity;
 pub use log::{LOG_ENTRIES_MAX, LogEntry};
 pub use vertex::Container;
 
@@ -74,6 +78,8 @@ use vertex::{Accepted, Pen, accept_container, accept_openapi};
 
 /// The project of the emulator's service account.
 pub const PROJECT: &str = "emulator-project";
+/// Its number.
+pub const PROJECT_NUMBER: &str = "123456789012";
 /// A region for examples; every other works as well.
 pub const LOCATION: &str = "us-central1";
 /// The furthest that one request moves the clock, in seconds: a year.
@@ -267,6 +273,54 @@ impl Emulator {
         tokens::authorized_user_json(&format!("{base_url}/token"))
     }
 
+    /// A credential file of a workload elsewhere, or of a workforce, whose tokens come from below this base URL; `as_account`
+    /// when it is to act as the service account `target`.
+    #[must_use]
+    pub fn external_account_json(&self, base_url: &str, identity: &Identity, as_account: bool) -> String {
+        let mut file = federation::external_account(base_url, identity);
+        if as_account {
+            let url = iam::url_of(base_url, &self.0.project);
+            file.insert("service_account_impersonation_url".to_owned(), url.into());
+        }
+        Value::Object(file).to_string()
+    }
+
+    /// The file of a login by workforce identity federation.
+    #[must_use]
+    pub fn external_account_authorized_user_json(&self, base_url: &str) -> String {
+        federation::external_user(base_url).to_string()
+    }
+
+    /// A credential file with which whoever `source_credentials` (another credential file) belong to acts as the service
+    /// account `target`, by way of `delegate` if that is wanted.
+    ///
+    /// # Panics
+    /// When the source is not JSON.
+    #[must_use]
+    pub fn impersonated_service_account_json(
+        &self,
+        base_url: &str,
+        source: &str,
+        by_delegate: bool,
+    ) -> String {
+        let source: Value = serde_json::from_str(source).expect("the source is a credential file");
+        let delegate = format!("projects/-/serviceAccounts/{}", iam::email_of("delegate", &self.0.project));
+        let delegates = if by_delegate { vec![delegate] } else { Vec::new() };
+        iam::impersonated(base_url, &self.0.project, &source, &delegates).to_string()
+    }
+
+    /// The one subject token that the security token service takes.
+    #[must_use]
+    pub fn subject_token(&self) -> &'static str {
+        federation::SUBJECT_TOKEN
+    }
+
+    /// The environment variables with which a program on AWS has credentials.
+    #[must_use]
+    pub fn aws_variables(&self) -> [(&'static str, &'static str); 4] {
+        federation::aws_variables()
+    }
+
     /// The request log.
     #[must_use]
     pub fn log(&self) -> Vec<LogEntry> {
@@ -312,8 +366,31 @@ impl Emulator {
             ["computeMetadata", "v1", rest @ ..] if method == Method::GET => {
                 self.metadata(request, rest, entry)
             }
-            ["v1", "projects", "-", "serviceAccounts", _, "allowedLocations"] if method == Method::GET => {
+            ["v1", "token"] if method == Method::POST => {
+                let judged = federation::exchange(&tokens::fields_of(request), request.headers());
+                self.federated(judged, entry)
+            }
+            ["v1", "oauthtoken"] if method == Method::POST => {
+                let judged = federation::refresh(&tokens::fields_of(request), request.headers());
+                self.federated(judged, entry)
+            }
+            ["latest" | "metadata" | "github" | "subject-token", ..] => {
+                federation::subject(request, &segments)
+            }
+            ["v1", .., "allowedLocations"] if method == Method::GET => {
                 json_reply(StatusCode::OK, &json!({"locations": [], "encodedLocations": "0x0"}))
+            }
+            ["v1", "projects", "-", "serviceAccounts", target] if method == Method::POST => {
+                self.act(request, target, entry)
+            }
+            ["v1", "projects", PROJECT_NUMBER] if method == Method::GET => {
+                match self.authorize(request, entry) {
+                    Ok(()) => json_reply(
+                        StatusCode::OK,
+                        &json!({"projectNumber": PROJECT_NUMBER, "projectId": self.0.project, "lifecycleState": "ACTIVE"}),
+                    ),
+                    Err(error) => error.object_reply(),
+                }
             }
             ["v1" | "v1beta1", "projects", project, "locations", location, "endpoints"]
                 if method == Method::GET =>
@@ -353,19 +430,74 @@ impl Emulator {
         judged.response
     }
 
+    /// A token of the security token service.
+    fn federated(&self, scopes: Result<String, federation::Refused>, entry: &mut LogEntry) -> Response {
+        let scopes = match scopes {
+            Ok(scopes) => scopes,
+            Err(refused) => return refused.reply(),
+        };
+        let now = self.now();
+        let mut state = self.state();
+        let (token, name) = state.tokens.issue(now, &scopes);
+        entry.issued = Some(name);
+        let answer = json!({
+            "access_token": token,
+            "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+            "token_type": "Bearer",
+            "expires_in": state.tokens.expires_in,
+        });
+        json_reply(StatusCode::OK, &answer)
+    }
+
+    /// Somebody acts as a service account.
+    fn act(&self, request: &Request, target: &str, entry: &mut LogEntry) -> Response {
+        let now = self.now();
+        let mut state = self.state();
+        match state.tokens.check_iam(request, now) {
+            Ok(name) => entry.token = Some(name),
+            Err(error) => return error.object_reply(),
+        }
+        // Google's Node library escapes the `@`.
+        let target = target.replace("%40", "@");
+        let Inner { account, project, .. } = &*self.0;
+        let (mut response, issued) =
+            iam::act(&target, request.body(), account, project, &mut state.tokens, now);
+        entry.issued = issued;
+        let date = httpdate::fmt_http_date(now).parse().expect("because a date is a header");
+        response.headers_mut().insert("date", date);
+        response
+    }
+
     /// What the metadata server of a Google machine answers.
     fn metadata(&self, request: &Request, path: &[&str], entry: &mut LogEntry) -> Response {
         let email = &self.0.account.email;
         let account = json!({"aliases": ["default"], "email": email, "scopes": [metadata::SCOPE]});
         match path {
             ["project", "project-id"] => metadata::reply(request, &self.0.project),
-            ["project", "numeric-project-id"] => metadata::reply(request, "123456789012"),
+            ["project", "numeric-project-id"] => metadata::reply(request, PROJECT_NUMBER),
             ["universe", "universe-domain" | "universe_domain"] => metadata::reply(request, "googleapis.com"),
+            ["instance", "service-accounts", ""] => {
+                metadata::reply(request, &format!("default/\n{email}/\n"))
+            }
+            ["instance", "zone"] => {
+                metadata::reply(request, &format!("projects/{PROJECT_NUMBER}/zones/{LOCATION}-a"))
+            }
+            ["instance", "region"] => {
+                metadata::reply(request, &format!("projects/{PROJECT_NUMBER}/regions/{LOCATION}"))
+            }
             ["instance", "service-accounts", name, rest @ ..] if *name == "default" || name == email => {
                 match rest {
                     [] | [""] => metadata::reply(request, &account.to_string()),
                     ["email"] => metadata::reply(request, email),
                     ["scopes"] => metadata::reply(request, metadata::SCOPE),
+                    ["aliases"] => metadata::reply(request, "default"),
+                    ["identity"] => match metadata::audience(request) {
+                        Some(audience) => {
+                            let token = iam::id_token(&self.0.account, email, &audience, self.now());
+                            metadata::reply(request, &token.unwrap_or_default())
+                        }
+                        None => metadata::missing(request),
+                    },
                     ["token"] if metadata::refusal(request).is_none() => {
                         let now = self.now();
                         let (token, name, seconds) = self.state().tokens.metadata(now);
@@ -441,6 +573,27 @@ impl Emulator {
         json_reply(StatusCode::OK, &json!({"endpoints": endpoints}))
     }
 
+    /// A credential file by the name that the control API has for it.
+    fn credential_file(&self, name: &str) -> Option<String> {
+        let base_url = self.0.base_url.get().map(String::as_str).unwrap_or_default();
+        let external = |identity| Some(self.external_account_json(base_url, &identity, false));
+        match name {
+            "authorized-user.json" => Some(self.authorized_user_json(base_url)),
+            "external-account-authorized-user.json" => {
+                Some(self.external_account_authorized_user_json(base_url))
+            }
+            "impersonated-service-account.json" => {
+                let source = self.authorized_user_json(base_url);
+                Some(self.impersonated_service_account_json(base_url, &source, false))
+            }
+            "url.json" => external(Identity::Url),
+            "azure.json" => external(Identity::Azure),
+            "github.json" => external(Identity::GitHub),
+            "aws.json" => external(Identity::Aws),
+            _ => None,
+        }
+    }
+
     fn control(&self, request: &Request, path: &[&str]) -> Response {
         let ok = |value: Value| json_reply(StatusCode::OK, &value);
         let wrong = |message: String| json_reply(StatusCode::BAD_REQUEST, &json!({"error": message}));
@@ -461,6 +614,10 @@ impl Emulator {
                     None => not_found_page(request.uri().path()),
                 }
             }
+            ("GET", ["credentials", name]) => match self.credential_file(name) {
+                Some(file) => reply::raw_reply(StatusCode::OK, "application/json", file),
+                None => not_found_page(request.uri().path()),
+            },
             ("POST", ["faults"]) => {
                 let faults = body().and_then(|value| match value {
                     Value::Array(faults) => faults.iter().map(Fault::read).collect(),
@@ -511,13 +668,7 @@ impl Emulator {
 
     /// The fault that strikes this request, if one does.
     fn fault_for(&self, path: &str) -> Option<Fault> {
-        let place = if path == "/token" {
-            FaultPlace::Token
-        } else if path.ends_with("/chat/completions") {
-            FaultPlace::Chat
-        } else {
-            return None;
-        };
+        let place = FaultPlace::of(path)?;
         let mut state = self.state();
         let found = state.faults.iter().position(|fault| fault.at == place && fault.times > 0)?;
         let fault = &mut state.faults[found];

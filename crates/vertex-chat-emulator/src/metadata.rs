@@ -26,6 +26,13 @@ pub(crate) fn reply(request: &Request, value: &str) -> Response {
     refusal(request).unwrap_or_else(|| signed(raw_reply(StatusCode::OK, content_type, value.to_owned())))
 }
 
+/// For whom an ID token is asked for.
+pub(crate) fn audience(request: &Request) -> Option<String> {
+    let query = request.uri().query().unwrap_or_default();
+    let audience = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "audience")?.1;
+    Some(audience.into_owned()).filter(|it| !it.is_empty())
+}
+
 pub(crate) fn missing(request: &Request) -> Response {
     let page = "<html><title>Error 404 (Not Found)!!1</title></html>";
     let missing = || signed(raw_reply(StatusCode::NOT_FOUND, "text/html; charset=UTF-8", page));

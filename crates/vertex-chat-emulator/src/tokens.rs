@@ -8,12 +8,15 @@ use serde_json::{Value, json};
 use vertex_chat_transport::{Request, Response};
 
 use crate::PROJECT;
+use crate::iam::id_token;
 use crate::key::{Account, Unverified};
 use crate::reply::{GoogleError, json_reply};
 
 const GOOGLE_TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 /// The scope that Vertex asks for.
 const CLOUD_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+/// The scope that is enough for acting as a service account.
+const IAM_SCOPE: &str = "https://www.googleapis.com/auth/iam";
 /// How long before its end the metadata server gives out another token.
 const METADATA_RENEWS_BEFORE: Duration = Duration::from_secs(300);
 const USER_CLIENT_ID: &str = "emulator.apps.googleusercontent.com";
@@ -47,6 +50,8 @@ struct Issued {
     revoked: bool,
     /// Whether it is good for Google Cloud, by its scopes.
     for_cloud: bool,
+    /// Whether it is good for acting as service accounts.
+    for_iam: bool,
 }
 
 impl Default for Tokens {
@@ -121,8 +126,7 @@ impl Tokens {
         }
         let issuer = Some(text("iss").to_owned());
         if !text("target_audience").is_empty() {
-            // An ID token for somebody else; opaque here.
-            let id_token = format!("emulated-id-token.{}", self.issued);
+            let id_token = id_token(account, &account.email, text("target_audience"), now);
             return Judged {
                 response: json_reply(StatusCode::OK, &json!({"id_token": id_token})),
                 issuer,
@@ -175,27 +179,50 @@ impl Tokens {
         (token, Some(name), self.expires_in)
     }
 
-    fn issue(&mut self, now: SystemTime, scopes: &str) -> (String, String) {
+    /// A new token of these scopes and its name.
+    pub(crate) fn issue(&mut self, now: SystemTime, scopes: &str) -> (String, String) {
+        self.issue_for(now, scopes, Duration::from_secs(self.expires_in))
+    }
+
+    /// A new token with a life of its own.
+    pub(crate) fn issue_for(&mut self, now: SystemTime, scopes: &str, life: Duration) -> (String, String) {
         self.issued += 1;
         let name = format!("token-{}", self.issued);
         let mut random = [0_u8; 24];
         aws_lc_rs::rand::fill(&mut random).expect("because there is enough randomness");
         let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let token = format!("ya29.emulated.{random}");
-        let ends = now + Duration::from_secs(self.expires_in);
+        let ends = now + life;
         if self.live.len() >= TOKENS_MAX {
             let oldest =
                 self.live.iter().min_by_key(|(_, issued)| issued.number).map(|(token, _)| token.clone());
             oldest.and_then(|token| self.live.remove(&token));
         }
-        let for_cloud = scopes.split_whitespace().any(|scope| scope == CLOUD_SCOPE);
-        let issued = Issued { name: name.clone(), number: self.issued, ends, revoked: false, for_cloud };
+        let has = |wanted: &str| scopes.split_whitespace().any(|scope| scope == wanted);
+        let for_cloud = has(CLOUD_SCOPE);
+        let for_iam = for_cloud || has(IAM_SCOPE);
+        let issued =
+            Issued { name: name.clone(), number: self.issued, ends, revoked: false, for_cloud, for_iam };
         self.live.insert(token.clone(), issued);
         (token, name)
     }
 
-    /// Checks the token of a request: its name, or the error that Vertex would give.
+    /// Checks the token of a request to Google Cloud: its name, or the error that Vertex would give.
     pub(crate) fn check(&self, request: &Request, now: SystemTime) -> Result<String, GoogleError> {
+        self.check_for(request, now, |issued| issued.for_cloud)
+    }
+
+    /// Checks the token of somebody who wants to act as a service account.
+    pub(crate) fn check_iam(&self, request: &Request, now: SystemTime) -> Result<String, GoogleError> {
+        self.check_for(request, now, |issued| issued.for_iam)
+    }
+
+    fn check_for(
+        &self,
+        request: &Request,
+        now: SystemTime,
+        is_enough: impl Fn(&Issued) -> bool,
+    ) -> Result<String, GoogleError> {
         let header =
             request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
@@ -223,7 +250,7 @@ impl Tokens {
         if issued.revoked || now >= issued.ends {
             return Err(invalid("ACCESS_TOKEN_EXPIRED"));
         }
-        if !issued.for_cloud {
+        if !is_enough(issued) {
             let message = "Request had insufficient authentication scopes.";
             let error = GoogleError::new(403, "PERMISSION_DENIED", message);
             return Err(error.with_reason("ACCESS_TOKEN_SCOPE_INSUFFICIENT"));
@@ -255,7 +282,7 @@ pub(crate) fn authorized_user_json(token_uri: &str) -> String {
 }
 
 /// The fields of a form. Several libraries send JSON, which Google takes too.
-fn fields_of(request: &Request) -> BTreeMap<String, String> {
+pub(crate) fn fields_of(request: &Request) -> BTreeMap<String, String> {
     let content_type = request.headers().get("content-type").and_then(|it| it.to_str().ok());
     if !content_type.is_some_and(|it| it.starts_with("application/json")) {
         return form_urlencoded::parse(request.body()).into_owned().collect();
