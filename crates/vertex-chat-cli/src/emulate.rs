@@ -10,7 +10,7 @@ use vertex_chat::ClientBuilder;
 use vertex_chat::auth::CredentialsOptions;
 use vertex_chat::transport::{Connector, HttpConnector, Profile, SystemClock};
 use vertex_chat_emulator::{
-    Emulator, Engine, LOCATION, LogEntry, PROJECT, RunningEmulator, TGI_ENDPOINT, VLLM_ENDPOINT,
+    Emulator, Engine, LOCATION, LogEntry, PROJECT, RunningEmulator, RunningProxy, TGI_ENDPOINT, VLLM_ENDPOINT,
 };
 
 use crate::chat::read_file;
@@ -37,6 +37,13 @@ pub(crate) struct EmulateArguments {
     /// How long tokens live, in seconds. Below 302 Google's own libraries ask for a new one on every call.
     #[arg(long, value_name = "SECONDS")]
     expires_in: Option<u64>,
+    /// Start a proxy too, for programs whose hosts are fixed: it takes Google's and AWS's hosts for the emulator, with a
+    /// certificate authority made for the occasion.
+    #[arg(long)]
+    proxy: bool,
+    /// Print what to export and nothing else, for a file that a shell sources.
+    #[arg(long)]
+    print_env: bool,
     /// Do not print requests on stderr.
     #[arg(long, short)]
     quiet: bool,
@@ -66,16 +73,80 @@ pub(crate) async fn run(arguments: EmulateArguments) -> Result<(), Failure> {
     }
     let running = start(&emulator, arguments.port).await?;
     let key_file = KeyFile::write(&running.service_account_json(), arguments.key_file.as_deref())?;
-    let base_url = running.base_url();
-    out::line(&base_url)?;
     let path = std::path::absolute(&key_file.path).unwrap_or_else(|_| key_file.path.clone());
-    out::line(format_args!("# key file: {}", path.display()))?;
-    out::line("# for vertex-chat, and with OPENAI_API_KEY=\"$(vertex-chat token)\" for OpenAI's libraries:")?;
-    out::line(format_args!("export GOOGLE_APPLICATION_CREDENTIALS={}", quoted(&path.display().to_string())))?;
-    out::line(format_args!("export OPENAI_BASE_URL={}", running.openai_base_url()))?;
-    out::line(format_args!("# endpoints of one's own: {VLLM_ENDPOINT} (vLLM), {TGI_ENDPOINT} (TGI)"))?;
+    let proxy = match arguments.proxy {
+        true => Some(Proxy::start(&running).await?),
+        false => None,
+    };
+    let credentials = ("GOOGLE_APPLICATION_CREDENTIALS", path.display().to_string());
+    let openai = ("OPENAI_BASE_URL", running.openai_base_url());
+    if arguments.print_env {
+        let address = running.address().to_string();
+        let mut variables = vec![
+            credentials,
+            ("GOOGLE_CLOUD_PROJECT", PROJECT.to_owned()),
+            ("GOOGLE_CLOUD_LOCATION", LOCATION.to_owned()),
+            openai,
+            // For programs without a credential file. Google's Python library pings the address, not the host.
+            ("GCE_METADATA_HOST", address.clone()),
+            ("GCE_METADATA_IP", address),
+            ("METADATA_SERVER_DETECTION", "assume-present".to_owned()),
+        ];
+        variables.extend(proxy.iter().flat_map(Proxy::variables));
+        for (name, value) in variables {
+            out::line(format_args!("export {name}={}", quoted(&value)))?;
+        }
+    } else {
+        out::line(running.base_url())?;
+        out::line(format_args!("# key file: {}", path.display()))?;
+        out::line(
+            "# for vertex-chat, and with OPENAI_API_KEY=\"$(vertex-chat token)\" for OpenAI's libraries:",
+        )?;
+        for (name, value) in [credentials, openai] {
+            out::line(format_args!("export {name}={}", quoted(&value)))?;
+        }
+        for (name, value) in proxy.iter().flat_map(Proxy::variables) {
+            out::line(format_args!("export {name}={}", quoted(&value)))?;
+        }
+        out::line(format_args!("# endpoints of one's own: {VLLM_ENDPOINT} (vLLM), {TGI_ENDPOINT} (TGI)"))?;
+    }
     running.wait().await;
     Err(Failure::Local("the emulator ended".to_owned()))
+}
+
+/// The proxy, and the file with its certificate authority; the file goes when the program ends.
+struct Proxy {
+    running: RunningProxy,
+    authority: PathBuf,
+}
+
+impl Proxy {
+    async fn start(emulator: &RunningEmulator) -> Result<Self, Failure> {
+        let cannot = |error: std::io::Error| Failure::Local(format!("the proxy cannot be started: {error}"));
+        let running = emulator.start_proxy().await.map_err(cannot)?;
+        let authority =
+            std::env::temp_dir().join(format!("vertex-chat-{}-authority.pem", std::process::id()));
+        std::fs::write(&authority, running.authority_pem()).map_err(cannot)?;
+        Ok(Self { running, authority })
+    }
+
+    /// What programs look at, each in its own way: OpenSSL and rustls, Python's requests, Node.
+    fn variables(&self) -> [(&'static str, String); 5] {
+        let authority = || self.authority.display().to_string();
+        [
+            ("HTTPS_PROXY", self.running.url()),
+            ("NO_PROXY", "127.0.0.1,localhost".to_owned()),
+            ("SSL_CERT_FILE", authority()),
+            ("REQUESTS_CA_BUNDLE", authority()),
+            ("NODE_EXTRA_CA_CERTS", authority()),
+        ]
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.authority);
+    }
 }
 
 fn tell(entry: &LogEntry) {

@@ -43,6 +43,8 @@ mod iam;
 mod key;
 mod log;
 mod metadata;
+#[cfg(feature = "proxy")]
+mod proxy;
 mod reply;
 mod schema;
 mod tokens;
@@ -67,6 +69,8 @@ pub use engine::Engine;
 pub use faults::{Fault, FaultPlace};
 pub use federation::Identity;
 pub use log::{LOG_ENTRIES_MAX, LogEntry};
+#[cfg(feature = "proxy")]
+pub use proxy::{PROXY_CONNECTIONS_MAX, RunningProxy};
 pub use vertex::Container;
 
 use faults::FAULTS_MAX;
@@ -383,15 +387,10 @@ impl Emulator {
             ["v1", "projects", "-", "serviceAccounts", target] if method == Method::POST => {
                 self.act(request, target, entry)
             }
-            ["v1", "projects", PROJECT_NUMBER] if method == Method::GET => {
-                match self.authorize(request, entry) {
-                    Ok(()) => json_reply(
-                        StatusCode::OK,
-                        &json!({"projectNumber": PROJECT_NUMBER, "projectId": self.0.project, "lifecycleState": "ACTIVE"}),
-                    ),
-                    Err(error) => error.object_reply(),
-                }
-            }
+            ["v1", "projects", project] if method == Method::GET => match self.authorize(request, entry) {
+                Ok(()) => self.project(project),
+                Err(error) => error.object_reply(),
+            },
             ["v1" | "v1beta1", "projects", project, "locations", location, "endpoints"]
                 if method == Method::GET =>
             {
@@ -453,7 +452,7 @@ impl Emulator {
     fn act(&self, request: &Request, target: &str, entry: &mut LogEntry) -> Response {
         let now = self.now();
         let mut state = self.state();
-        match state.tokens.check_iam(request, now) {
+        match state.tokens.check_iam(request, &self.0.account, now) {
             Ok(name) => entry.token = Some(name),
             Err(error) => return error.object_reply(),
         }
@@ -516,7 +515,7 @@ impl Emulator {
     /// Checks the token, and that it is for Google Cloud.
     fn authorize(&self, request: &Request, entry: &mut LogEntry) -> Result<(), GoogleError> {
         let now = self.now();
-        entry.token = Some(self.state().tokens.check(request, now)?);
+        entry.token = Some(self.state().tokens.check(request, &self.0.account, now)?);
         Ok(())
     }
 
@@ -549,6 +548,18 @@ impl Emulator {
             return engine.reply(accepted.request, id).await;
         }
         accepted.reply(&Pen { id, now: self.now(), clock: Arc::clone(&self.0.clock), pace: self.0.pace })
+    }
+
+    /// The resource manager's word on a project, by name or number.
+    fn project(&self, project: &str) -> Response {
+        if project != PROJECT_NUMBER && project != self.0.project {
+            let message = "The caller does not have permission";
+            return GoogleError::new(403, "PERMISSION_DENIED", message).object_reply();
+        }
+        let answer = json!({
+            "projectNumber": PROJECT_NUMBER, "projectId": self.0.project, "lifecycleState": "ACTIVE",
+        });
+        json_reply(StatusCode::OK, &answer)
     }
 
     fn list_endpoints(&self, project: &str, location: &str) -> Response {
@@ -770,6 +781,17 @@ impl RunningEmulator {
     pub fn openai_base_url(&self) -> String {
         let project = &self.emulator.0.project;
         format!("{}/v1/projects/{project}/locations/{LOCATION}/endpoints/openapi", self.base_url())
+    }
+
+    /// A proxy before it, at a free port, for programs whose hosts are fixed: they take this emulator for Google when
+    /// `HTTPS_PROXY` is the proxy's URL and its certificate authority is trusted.
+    ///
+    /// # Errors
+    /// When there is no port.
+    #[cfg(feature = "proxy")]
+    pub async fn start_proxy(&self) -> std::io::Result<RunningProxy> {
+        let any = SocketAddr::new(self.address.ip(), 0);
+        RunningProxy::start(any, self.address, Arc::clone(&self.emulator.0.clock)).await
     }
 
     /// The key file.

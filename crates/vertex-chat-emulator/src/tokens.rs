@@ -22,6 +22,8 @@ const METADATA_RENEWS_BEFORE: Duration = Duration::from_secs(300);
 const USER_CLIENT_ID: &str = "emulator.apps.googleusercontent.com";
 const USER_CLIENT_SECRET: &str = "emulator-client-secret";
 const USER_REFRESH_TOKEN: &str = "1//emulator-refresh-token";
+/// What a token that the key signed itself is called in the log.
+const SELF_SIGNED: &str = "self-signed";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// The longest life of an assertion, in seconds.
 const ASSERTION_LIFE_MAX: i64 = 3600;
@@ -208,18 +210,29 @@ impl Tokens {
     }
 
     /// Checks the token of a request to Google Cloud: its name, or the error that Vertex would give.
-    pub(crate) fn check(&self, request: &Request, now: SystemTime) -> Result<String, GoogleError> {
-        self.check_for(request, now, |issued| issued.for_cloud)
+    pub(crate) fn check(
+        &self,
+        request: &Request,
+        account: &Account,
+        now: SystemTime,
+    ) -> Result<String, GoogleError> {
+        self.check_for(request, account, now, |issued| issued.for_cloud)
     }
 
     /// Checks the token of somebody who wants to act as a service account.
-    pub(crate) fn check_iam(&self, request: &Request, now: SystemTime) -> Result<String, GoogleError> {
-        self.check_for(request, now, |issued| issued.for_iam)
+    pub(crate) fn check_iam(
+        &self,
+        request: &Request,
+        account: &Account,
+        now: SystemTime,
+    ) -> Result<String, GoogleError> {
+        self.check_for(request, account, now, |issued| issued.for_iam)
     }
 
     fn check_for(
         &self,
         request: &Request,
+        account: &Account,
         now: SystemTime,
         is_enough: impl Fn(&Issued) -> bool,
     ) -> Result<String, GoogleError> {
@@ -245,7 +258,11 @@ impl Tokens {
             .with_reason(reason)
         };
         let Some(issued) = self.live.get(token.trim()) else {
-            return Err(invalid("ACCESS_TOKEN_TYPE_UNSUPPORTED"));
+            return match self_signed(token.trim(), account, now) {
+                Some(true) => Ok(SELF_SIGNED.to_owned()),
+                Some(false) => Err(invalid("ACCESS_TOKEN_EXPIRED")),
+                None => Err(invalid("ACCESS_TOKEN_TYPE_UNSUPPORTED")),
+            };
         };
         if issued.revoked || now >= issued.ends {
             return Err(invalid("ACCESS_TOKEN_EXPIRED"));
@@ -279,6 +296,24 @@ pub(crate) fn authorized_user_json(token_uri: &str) -> String {
         "token_uri": token_uri,
     });
     file.to_string()
+}
+
+/// Whether a token that the account's key signed itself (AIP-4111) is still good; `None` when it is no such token. It names
+/// an audience or scopes, never both.
+fn self_signed(token: &str, account: &Account, now: SystemTime) -> Option<bool> {
+    let claims = account.verify(token).ok()?.claims;
+    let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
+    let number = |name: &str| claims.get(name).and_then(Value::as_i64);
+    let is_for_vertex =
+        text("aud").split('/').nth(2).is_some_and(|host| host.ends_with("aiplatform.googleapis.com"));
+    let is_for_cloud = text("scope").split_whitespace().any(|scope| scope == CLOUD_SCOPE);
+    let is_own = text("iss") == account.email && text("sub") == account.email;
+    let life = number("exp")?.checked_sub(number("iat")?)?;
+    if !is_own || is_for_vertex == is_for_cloud || !(1..=ASSERTION_LIFE_MAX).contains(&life) {
+        return None;
+    }
+    let now = unix_seconds(now);
+    Some(number("iat")? <= now + CLOCK_SKEW_MAX && now < number("exp")?)
 }
 
 /// The fields of a form. Several libraries send JSON, which Google takes too.
