@@ -8,6 +8,7 @@ pub struct Readme;
 pub mod behaviours;
 pub mod entries;
 pub mod process;
+pub mod replay;
 pub mod schema;
 pub mod upstream;
 

@@ -1,5 +1,6 @@
 //! Identities from elsewhere and accounts that are acted as, each from its credential file to a chat call over TCP.
 
+#![allow(clippy::needless_pass_by_value, reason = "`json!` makes values")]
 #![allow(clippy::unwrap_used, reason = "a test says no more than that it failed")]
 
 use std::os::unix::fs::PermissionsExt;
@@ -569,7 +570,7 @@ async fn what_is_wrong_in_a_federation_file_is_named() {
     check(
         &|it| {
             it["service_account_impersonation_url"] =
-                json!("https://evil.example/serviceAccounts/a@b:generateAccessToken")
+                json!("https://evil.example/serviceAccounts/a@b:generateAccessToken");
         },
         "field `service_account_impersonation_url` is not an address of Google's",
     );

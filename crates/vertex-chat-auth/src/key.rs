@@ -50,15 +50,20 @@ impl Signer {
         Ok(Self(EncodingKey::from_rsa_der(pkcs1)))
     }
 
+    /// The RS256 signature of these bytes.
+    pub(crate) fn sign_bytes(&self, bytes: &[u8]) -> Result<Vec<u8>, AuthError> {
+        (DEFAULT_PROVIDER.signer_factory)(&Algorithm::RS256, &self.0)
+            .ok()
+            .and_then(|signer| signer.try_sign(bytes).ok())
+            .ok_or_else(|| AuthError::configuration("the private key does not sign"))
+    }
+
     /// A signed token of this header and these claims, in compact form.
     pub(crate) fn sign(&self, header: &Value, claims: &Value) -> Result<String, AuthError> {
         let mut token = URL_SAFE_NO_PAD.encode(header.to_string());
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(claims.to_string(), &mut token);
-        let signature = (DEFAULT_PROVIDER.signer_factory)(&Algorithm::RS256, &self.0)
-            .ok()
-            .and_then(|signer| signer.try_sign(token.as_bytes()).ok())
-            .ok_or_else(|| AuthError::configuration("the private key does not sign"))?;
+        let signature = self.sign_bytes(token.as_bytes())?;
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Ok(token)

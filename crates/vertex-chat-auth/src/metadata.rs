@@ -138,7 +138,8 @@ impl MetadataSource {
         read: impl Fn(&Answer, Duration) -> Result<T, AuthError>,
     ) -> Result<T, AuthError> {
         let attempts = if self.is_sure { PATIENT_ATTEMPTS } else { TOKEN_ATTEMPTS_MAX };
-        ask_often(attempts, &*self.exchange, &self.clock, request, read).await
+        let answer = ask_often(attempts, &*self.exchange, &self.clock, request, read).await;
+        answer.map_err(|error| error.in_stage(&format!("the metadata server {}", self.host)))
     }
 
     /// Finds out whether the server is there; a no is asked again next time.

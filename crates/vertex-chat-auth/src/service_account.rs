@@ -110,6 +110,14 @@ impl ServiceAccountKey {
         &self.token_uri
     }
 
+    /// Signs bytes with RSA and SHA-256 (RS256), as the service's `signBlob` does.
+    ///
+    /// # Errors
+    /// When the key does not sign, which a key that was read does.
+    pub fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>, AuthError> {
+        self.signer.sign_bytes(bytes)
+    }
+
     fn header(&self) -> Value {
         let mut header = json!({"alg": "RS256", "typ": "JWT"});
         if let Some(key_id) = &self.key_id {
