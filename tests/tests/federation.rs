@@ -603,3 +603,187 @@ async fn a_key_acts_for_a_person_where_that_is_wanted() {
     let error = options.with_token_form(form).from_json(key.as_bytes(), "a test").unwrap_err().to_string();
     assert!(error.contains("cannot act for somebody else"), "{error}");
 }
+
+/// Certificates of an authority that was made for a test.
+struct Certificates {
+    issuer: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
+}
+
+impl Certificates {
+    fn new() -> Self {
+        let mut authority = rcgen::CertificateParams::new([]).unwrap();
+        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        Self { issuer: rcgen::CertifiedIssuer::self_signed(authority, key).unwrap() }
+    }
+
+    fn leaf(&self, name: &str) -> (rcgen::Certificate, rcgen::KeyPair) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let parameters = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        (parameters.signed_by(&key, &self.issuer).unwrap(), key)
+    }
+
+    /// Puts TLS that demands a certificate before a server; its address, and how often somebody came in.
+    async fn guard(&self, upstream: std::net::SocketAddr) -> (u16, Arc<std::sync::atomic::AtomicU32>) {
+        let (certificate, key) = self.leaf("localhost");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+            Arc::new(roots),
+            Arc::clone(&provider),
+        );
+        let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier.build().unwrap())
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let guests = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let count = Arc::clone(&guests);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, count) = (acceptor.clone(), Arc::clone(&count));
+                tokio::spawn(async move {
+                    let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                    let session = stream.get_ref().1;
+                    assert!(session.peer_certificates().is_some());
+                    assert_eq!(session.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
+                    count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let mut upstream = tokio::net::TcpStream::connect(upstream).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut stream, &mut upstream).await;
+                });
+            }
+        });
+        (port, guests)
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_an_identity_and_may_be_replaced_at_any_moment() {
+    let world = world("x509").await;
+    let certificates = Certificates::new();
+    let (port, guests) = certificates.guard(world.running.address()).await;
+    let write = |(certificate, key): (rcgen::Certificate, rcgen::KeyPair)| {
+        let _ = world.folder.file("certificate.pem", certificate.pem());
+        let _ = world.folder.file("key.pem", key.serialize_pem());
+    };
+    write(certificates.leaf("workload"));
+    let _ = world.folder.file("ca.pem", certificates.issuer.pem());
+    let path = |name: &str| world.folder.path(name).display().to_string();
+    let config = json!({"version": 1, "cert_configs": {"workload":
+        {"cert_path": path("certificate.pem"), "key_path": path("key.pem")}}});
+    let config = world.folder.file("config.json", config.to_string()).display().to_string();
+    let mut file: Value =
+        serde_json::from_str(&world.external(&Identity::Certificate(config.clone()))).unwrap();
+    file["token_url"] = json!(format!("https://localhost:{port}/v1/token"));
+    file["service_account_impersonation_url"] = json!(format!(
+        "https://localhost:{port}/v1/projects/-/serviceAccounts/target@{PROJECT}.iam.gserviceaccount.com:generateAccessToken"
+    ));
+    let connector =
+        HttpConnector::new().with_root_certificates_pem(certificates.issuer.pem().as_bytes()).unwrap();
+    let read = |file: &Value, variables: &[(&str, &str)]| {
+        CredentialsOptions::new(Arc::new(connector.clone()), Arc::new(world.clock.clone()))
+            .with_environment(Environment::of(variables.iter().copied()))
+            .from_json(file.to_string().as_bytes(), "a test")
+    };
+    let found = read(&file, &[]).unwrap();
+    found.refresh().await.unwrap();
+    assert_eq!(
+        guests.load(std::sync::atomic::Ordering::Relaxed),
+        1,
+        "both questions show it, on one connection"
+    );
+
+    // The certificate is replaced first, its key a moment later: what fits together is waited for.
+    let (certificate, key) = certificates.leaf("workload");
+    let _ = world.folder.file("certificate.pem", certificate.pem());
+    world.clock.advance(Duration::from_secs(3600));
+    let asking = {
+        let found = found.clone();
+        tokio::spawn(async move { found.refresh().await })
+    };
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+    let _ = world.folder.file("key.pem", key.serialize_pem());
+    let result = asking.await.unwrap();
+    if result.is_err() {
+        // All its attempts were before the key came, because waiting takes no time here.
+        world.clock.advance(Duration::from_secs(61));
+        found.refresh().await.unwrap();
+    }
+    assert_eq!(guests.load(std::sync::atomic::Ordering::Relaxed), 2);
+
+    // The configuration may be where a variable says, or where gcloud has it; a chain begins with the leaf.
+    let source = |file: &mut Value, certificate: Value| {
+        file["credential_source"] = json!({"certificate": certificate})
+    };
+    source(&mut file, json!({"use_default_certificate_config": true, "trust_chain_path": path("ca.pem")}));
+    read(&file, &[("GOOGLE_API_CERTIFICATE_CONFIG", &config)]).unwrap().refresh().await.unwrap();
+    std::fs::copy(&config, world.folder.path("certificate_config.json")).unwrap();
+    read(&file, &[("CLOUDSDK_CONFIG", &path(""))]).unwrap().refresh().await.unwrap();
+    let leaf = std::fs::read_to_string(world.folder.path("certificate.pem")).unwrap();
+    let _ = world.folder.file("chain.pem", format!("{leaf}{}", certificates.issuer.pem()));
+    source(&mut file, json!({"certificate_config_location": config, "trust_chain_path": path("chain.pem")}));
+    read(&file, &[]).unwrap().refresh().await.unwrap();
+    let _ = world.folder.file("chain.pem", format!("{}{leaf}", certificates.issuer.pem()));
+    let error = read(&file, &[]).unwrap().refresh().await.unwrap_err().to_string();
+    assert!(error.contains("not at its beginning"), "{error}");
+
+    for (certificate, words) in [
+        (json!({}), "either `certificate_config_location` or"),
+        (json!({"use_default_certificate_config": true}), "no home folder"),
+        (json!({"certificate_config_location": "/no/such/file"}), "/no/such/file"),
+        (json!({"certificate_config_location": path("ca.pem")}), "not a JSON object"),
+    ] {
+        source(&mut file, certificate);
+        let error = read(&file, &[]).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn gclouds_account_is_used_where_it_is_asked_for() {
+    // gcloud is looked up by PATH, so this is the program's business: a program of the test's own in its place.
+    let world = world("gcloud").await;
+    let run = |script: &str| {
+        let path = world.folder.file("gcloud", format!("#!/bin/sh\n{script}\n"));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = vertex_chat_tests::process::vertex_chat(&["token", "--gcloud", "--json"]);
+        command.env("PATH", format!("{}:/usr/bin:/bin", world.folder.path("").display()));
+        vertex_chat_tests::process::run(&mut command, "")
+    };
+    let answer = json!({"configuration": {"properties": {"core": {"project": "mine"}}},
+        "credential": {"access_token": "ya29.of-gcloud", "token_expiry": "2100-01-01T00:00:00Z"}});
+    let output = run(&format!("[ \"$*\" = 'config config-helper --format=json' ] && echo '{answer}'"));
+    let printed = vertex_chat_tests::process::stdout(&output);
+    assert!(printed.contains("ya29.of-gcloud"), "{printed}{}", vertex_chat_tests::process::stderr(&output));
+    for (script, words) in [
+        ("exit 1", "run `gcloud auth login`"),
+        ("echo nonsense", "is not JSON"),
+        ("echo '{}'", "has no token"),
+        (r#"echo '{"credential":{"access_token":"canary"}}'"#, "does not say how long"),
+        (
+            r#"echo '{"credential":{"access_token":"canary","token_expiry":"2000-01-01T00:00:00Z"}}'"#,
+            "has ended",
+        ),
+    ] {
+        let output = run(script);
+        let said = vertex_chat_tests::process::stderr(&output);
+        assert!(
+            !output.status.success() && said.contains(words) && !said.contains("canary"),
+            "{script}: {said}"
+        );
+    }
+    std::fs::remove_file(world.folder.path("gcloud")).unwrap();
+    let mut command = vertex_chat_tests::process::vertex_chat(&["token", "--gcloud"]);
+    command.env("PATH", world.folder.path(""));
+    let said = vertex_chat_tests::process::stderr(&vertex_chat_tests::process::run(&mut command, ""));
+    assert!(said.contains("install Google Cloud's command line"), "{said}");
+}

@@ -15,6 +15,9 @@ pub(crate) struct TokenArguments {
     /// A credential file of any kind. Else GOOGLE_APPLICATION_CREDENTIALS, gcloud's login, the metadata server.
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
+    /// The account of the command gcloud, which is not that of gcloud's application default credentials.
+    #[arg(long, conflicts_with = "credentials")]
+    gcloud: bool,
     /// Print an HTTP header: `Authorization: Bearer …`.
     #[arg(long, conflicts_with = "json")]
     header: bool,
@@ -24,7 +27,10 @@ pub(crate) struct TokenArguments {
 }
 
 pub(crate) async fn run(arguments: TokenArguments) -> Result<(), Failure> {
-    let credentials = find(arguments.credentials.as_ref())?;
+    let credentials = match arguments.gcloud {
+        true => options().from_gcloud(),
+        false => find(arguments.credentials.as_ref())?,
+    };
     let token = credentials.refresh().await?;
     let secret = token.secret().expose();
     if arguments.header {
@@ -42,9 +48,12 @@ pub(crate) async fn run(arguments: TokenArguments) -> Result<(), Failure> {
 }
 
 pub(crate) fn find(file: Option<&PathBuf>) -> Result<Credentials, Failure> {
-    let options = CredentialsOptions::new(Arc::new(HttpConnector::new()), Arc::new(SystemClock));
     Ok(match file {
-        Some(path) => options.from_file(path)?,
-        None => options.find()?,
+        Some(path) => options().from_file(path)?,
+        None => options().find()?,
     })
+}
+
+fn options() -> CredentialsOptions {
+    CredentialsOptions::new(Arc::new(HttpConnector::new()), Arc::new(SystemClock))
 }
