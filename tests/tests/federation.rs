@@ -722,7 +722,7 @@ async fn a_certificate_is_an_identity_and_may_be_replaced_at_any_moment() {
 
     // The configuration may be where a variable says, or where gcloud has it; a chain begins with the leaf.
     let source = |file: &mut Value, certificate: Value| {
-        file["credential_source"] = json!({"certificate": certificate})
+        file["credential_source"] = json!({"certificate": certificate});
     };
     source(&mut file, json!({"use_default_certificate_config": true, "trust_chain_path": path("ca.pem")}));
     read(&file, &[("GOOGLE_API_CERTIFICATE_CONFIG", &config)]).unwrap().refresh().await.unwrap();

@@ -23,6 +23,19 @@ pub const CREDENTIAL_FILE_BYTES_MAX: u64 = 1 << 20;
 /// Where the project is looked for, in this order, before the credentials themselves are asked.
 pub const PROJECT_VARIABLES: [&str; 2] = ["GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT"];
 
+/// Variables that Google's own libraries read, or that people take for theirs, and this crate does not; with the reason.
+pub const VARIABLES_NOT_READ: [(&str, &str); 9] = [
+    ("GOOGLE_APPLICATION_CREDENTIALS_JSON", "no library of Google's reads it; write it to a file"),
+    ("GOOGLE_API_KEY", "Vertex's chat completions take no API keys"),
+    ("GCE_METADATA_ROOT", "the old name of GCE_METADATA_HOST"),
+    ("GCE_METADATA_DETECT_RETRIES", "a server that is there answers the first time"),
+    ("GCE_METADATA_MTLS_MODE", "the metadata server is asked in the clear"),
+    ("METADATA_SERVER_DETECTION", "Node's; here it is NO_GCE_CHECK and GCE_METADATA_HOST"),
+    ("GOOGLE_CLOUD_UNIVERSE_DOMAIN", "the credentials name their universe"),
+    ("GOOGLE_API_USE_CLIENT_CERTIFICATE", "device certificates are not supported"),
+    ("CLOUDSDK_CORE_PROJECT", "gcloud's own; it counts with gcloud's account only"),
+];
+
 /// A kind of credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -147,6 +160,38 @@ impl TokenSource for Credentials {
     }
 }
 
+const NO_CREDENTIALS: &str = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to the path \
+     of a credential file, or give a key or a token explicitly";
+
+/// A place where credentials are looked for.
+#[derive(Clone, Debug)]
+pub struct Place {
+    name: String,
+    verdict: &'static str,
+    found: Option<Choice>,
+}
+
+#[derive(Clone, Debug)]
+enum Choice {
+    File(PathBuf),
+    Metadata,
+}
+
+impl Place {
+    /// Whether there is something here: what is looked for ends at the first such place.
+    #[must_use]
+    pub fn is_chosen(&self) -> bool {
+        self.found.is_some()
+    }
+}
+
+impl fmt::Display for Place {
+    /// `GOOGLE_APPLICATION_CREDENTIALS is not set`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.verdict)
+    }
+}
+
 /// How credentials are found and used.
 #[derive(Clone, Debug)]
 pub struct CredentialsOptions {
@@ -232,36 +277,28 @@ impl CredentialsOptions {
 
     /// Finds credentials: the file that `GOOGLE_APPLICATION_CREDENTIALS` names, else the one that
     /// `gcloud auth application-default login` writes: `application_default_credentials.json` in the folder
-    /// `CLOUDSDK_CONFIG`, else in gcloud's own (`~/.config/gcloud`, on Windows `%APPDATA%\gcloud`).
+    /// `CLOUDSDK_CONFIG`, else in gcloud's own (`~/.config/gcloud`, on Windows `%APPDATA%\gcloud`), else the metadata server.
     ///
     /// # Errors
     /// When there is none, with every place that was looked at; or when the first that there is cannot be used: never
     /// another in its place.
     pub fn find(&self) -> Result<Credentials, AuthError> {
-        let variable = "GOOGLE_APPLICATION_CREDENTIALS";
-        if let Some(path) = self.environment.get(variable) {
-            return self.read_file(Path::new(&path), &format!("{variable}={path}"));
+        let places = self.places();
+        let chosen = places.iter().find(|place| place.is_chosen());
+        if let Some(Choice::File(path)) = chosen.and_then(|it| it.found.as_ref()) {
+            let origin = chosen.map_or("", |it| &it.name);
+            return self.read_file(path, origin);
         }
-        let well_known = self.well_known_file();
-        let place = match &well_known {
-            Some(path) if path.exists() => return self.read_file(path, &path.display().to_string()),
-            Some(path) => format!("{} is not there", path.display()),
-            None => "there is no home folder to look for gcloud's file in".to_owned(),
-        };
-        if self.environment.get("NO_GCE_CHECK").is_some_and(|it| it.eq_ignore_ascii_case("true")) {
-            let message = format!(
-                "no credentials: {variable} is not set, {place}, and NO_GCE_CHECK says not to look for a metadata server"
-            );
-            return Err(AuthError::configuration(message).with_remedy(
-                "run `gcloud auth application-default login`, or set the variable to the path of a credential file, or \
-                 give a key or a token explicitly",
-            ));
+        let told: Vec<String> = places.iter().map(ToString::to_string).collect();
+        if chosen.is_none() {
+            let message = format!("no credentials: {}", told.join(", "));
+            return Err(AuthError::configuration(message).with_remedy(NO_CREDENTIALS));
         }
         let exchange = self.connector.connect(&Profile::NoProxy).map_err(AuthError::from_transport)?;
         let quota_project_id = self.chosen_quota_project();
         let mut source = MetadataSource::new(&self.environment, exchange, Arc::clone(&self.clock))
             .with_quota_project(quota_project_id.clone())
-            .after_looking_at(format!("{variable} is not set, {place}, "));
+            .after_looking_at(format!("{}, ", told[..told.len() - 1].join(", ")));
         if let Some(scopes) = &self.scopes {
             source = source.with_scopes(scopes);
         }
@@ -273,6 +310,53 @@ impl CredentialsOptions {
         };
         let fetch = Arc::clone(&found.fetch);
         Ok(self.credentials(found, fetch, "the metadata server, because there is nothing else"))
+    }
+
+    /// Where [`find`](Self::find) looks, in order, and what it sees there. The first place where there is something is
+    /// chosen, whether or not it can be used.
+    #[must_use]
+    pub fn places(&self) -> Vec<Place> {
+        let variable = "GOOGLE_APPLICATION_CREDENTIALS";
+        let named = match self.environment.get(variable) {
+            Some(path) => Place {
+                name: format!("{variable}={path}"),
+                verdict: "is set",
+                found: Some(Choice::File(PathBuf::from(path))),
+            },
+            None => Place { name: variable.to_owned(), verdict: "is not set", found: None },
+        };
+        let well_known = match self.well_known_file() {
+            Some(path) if path.exists() => Place {
+                name: path.display().to_string(),
+                verdict: "is there",
+                found: Some(Choice::File(path)),
+            },
+            Some(path) => Place { name: path.display().to_string(), verdict: "is not there", found: None },
+            None => Place {
+                name: "a home folder with gcloud's file".to_owned(),
+                verdict: "is not there",
+                found: None,
+            },
+        };
+        let is_off = self.environment.get("NO_GCE_CHECK").is_some_and(|it| it.eq_ignore_ascii_case("true"));
+        let metadata = match (is_off, self.environment.get("GCE_METADATA_HOST")) {
+            (true, _) => Place {
+                name: "NO_GCE_CHECK".to_owned(),
+                verdict: "says not to look for a metadata server",
+                found: None,
+            },
+            (false, Some(host)) => Place {
+                name: format!("the metadata server {host}"),
+                verdict: "is named by GCE_METADATA_HOST",
+                found: Some(Choice::Metadata),
+            },
+            (false, None) => Place {
+                name: "a metadata server".to_owned(),
+                verdict: "is looked for with the first token",
+                found: Some(Choice::Metadata),
+            },
+        };
+        vec![named, well_known, metadata]
     }
 
     /// The account of the command gcloud. It is never looked for: whoever wants it has to say so, because it is another

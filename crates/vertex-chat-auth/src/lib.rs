@@ -16,14 +16,15 @@
 //! ```
 //!
 //! **What it is.** [`TokenSource`], the one thing that a client asks for tokens; a [cache](Cached) that asks Google once
-//! however many ask it; and what stands behind it: a service account's key, exchanged for an access token
-//! ([`ServiceAccountKey`]) or signing its own, a person's login ([`AuthorizedUser`]), the metadata server
-//! of Google's machines ([`MetadataSource`]), or a token from elsewhere. A
-//! credential file that is replaced while the program runs is read again with the next token.
+//! however many ask it; and what stands behind it: the whole of Application Default Credentials. A service account's key,
+//! exchanged for an access token or signing its own, for itself or for a person ([`ServiceAccountKey`]); a person's login,
+//! Google's or federated ([`AuthorizedUser`]); the metadata server of Google's machines ([`MetadataSource`]); accounts that
+//! others act as ([`ImpersonatedSource`]); identities from elsewhere: files, URLs, AWS, programs, certificates, and
+//! [whatever you bring](SubjectTokenSource); gcloud's account; a token from elsewhere. A credential file that is replaced
+//! while the program runs is read again with the next token.
 //!
-//! **What it is not, yet.** The other kinds of Application Default Credentials: impersonation, workload identity
-//! federation. A file of such a kind is recognised and refused by name. API keys are
-//! not credentials of this kind.
+//! **What it is not.** API keys are not credentials of this kind. ID tokens, device certificates, regional access boundaries
+//! and certificate-bound tokens are not here.
 //!
 //! **Do not cache tokens yourself.** [`TokenSource::cached`] costs a lock and a counter, and knows when a token is
 //! about to die; a cache on top of it does not.
@@ -63,7 +64,8 @@ mod user;
 pub use aws::{AwsCredentials, aws_subject_token};
 pub use cache::{BACKOFF_MAX, Cached, DEAD_MARGIN, FORCED_REFRESH_GAP, Fetch, FetchedToken, STALE_MARGIN};
 pub use credentials::{
-    CREDENTIAL_FILE_BYTES_MAX, Credentials, CredentialsKind, CredentialsOptions, PROJECT_VARIABLES,
+    CREDENTIAL_FILE_BYTES_MAX, Credentials, CredentialsKind, CredentialsOptions, PROJECT_VARIABLES, Place,
+    VARIABLES_NOT_READ,
 };
 pub use environment::Environment;
 pub use error::{AuthError, AuthErrorKind};

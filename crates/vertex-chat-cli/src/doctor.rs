@@ -2,10 +2,12 @@
 
 use clap::Args;
 use vertex_chat::Client;
-use vertex_chat::auth::{Environment, PROJECT_VARIABLES, TokenSource};
+use vertex_chat::auth::{
+    Credentials, CredentialsKind, Environment, PROJECT_VARIABLES, TokenSource, VARIABLES_NOT_READ,
+};
 
 use crate::target::Target;
-use crate::token::find;
+use crate::token::{find, options};
 use crate::{Failure, out};
 
 #[derive(Debug, Args)]
@@ -44,8 +46,8 @@ pub(crate) async fn run(arguments: DoctorArguments) -> Result<(), Failure> {
             }
         }
         None => {
-            let own = credentials.as_ref().and_then(|it| it.as_ref().ok()).and_then(|it| it.project_id());
-            out::line(format_args!("project      {}", project(target, &environment, own)))?;
+            let found = credentials.as_ref().and_then(|it| it.as_ref().ok());
+            out::line(format_args!("project      {}", project(target, &environment, found)))?;
             let location = match (&target.location, environment.get("GOOGLE_CLOUD_LOCATION")) {
                 (Some(location), _) => format!("{location} (--location)"),
                 (None, Some(location)) => format!("{location} (GOOGLE_CLOUD_LOCATION)"),
@@ -67,9 +69,30 @@ pub(crate) async fn run(arguments: DoctorArguments) -> Result<(), Failure> {
             let account = found.account().map(|it| format!(" of {it}")).unwrap_or_default();
             out::line(format_args!("credentials  {}{account}", found.kind()))?;
             out::line(format_args!("  found in   {}", found.origin()))?;
+            out::line(format_args!("  {}", what_it_does(found.kind())))?;
+            if let Some(project) = found.quota_project_id() {
+                out::line(format_args!("  bills      {project}"))?;
+            } else if found.kind() == CredentialsKind::AuthorizedUser {
+                out::line(
+                    "  bills      nobody by name; if Google says 403: gcloud auth application-default set-quota-project",
+                )?;
+            }
         }
         Some(Err(Failure::Auth(error))) => out::line(format_args!("credentials  missing: {error}"))?,
         Some(Err(_)) | None => {}
+    }
+    if credentials.is_some() && target.credentials.is_none() {
+        for place in options().places() {
+            out::line(format_args!("  looked at  {place}"))?;
+            if place.is_chosen() {
+                break;
+            }
+        }
+        for (name, why) in VARIABLES_NOT_READ {
+            if environment.get(name).is_some() {
+                out::line(format_args!("  not read   {name}: {why}"))?;
+            }
+        }
     }
     if let Some((name, _)) = environment.first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]) {
         out::line(format_args!("proxy        set by {name}"))?;
@@ -110,17 +133,47 @@ fn without_secrets(url: &str) -> String {
     }
 }
 
-fn project(target: &Target, environment: &Environment, of_credentials: Option<&str>) -> String {
+fn project(target: &Target, environment: &Environment, found: Option<&Credentials>) -> String {
     if let Some(project) = &target.project {
         return format!("{project} (--project)");
     }
     if let Some((name, project)) = environment.first(&PROJECT_VARIABLES) {
         return format!("{project} ({name})");
     }
-    match of_credentials {
-        Some(project) => format!("{project} (the credentials)"),
-        None => {
+    match (found.and_then(Credentials::project_id), found.and_then(Credentials::quota_project_id)) {
+        (Some(project), _) => format!("{project} (the credentials)"),
+        (None, Some(project)) => format!("{project} (what the credentials bill, because nothing names one)"),
+        (None, None) if found.is_some_and(|it| it.kind() == CredentialsKind::MetadataServer) => {
+            "the machine's own; the metadata server is asked".to_owned()
+        }
+        (None, None) if found.is_some_and(|it| it.kind() == CredentialsKind::ExternalAccount) => {
+            "the pool's own; Google's resource manager is asked".to_owned()
+        }
+        (None, None) => {
             "missing: give --project, set GOOGLE_CLOUD_PROJECT, or use a key file that names one".to_owned()
         }
+    }
+}
+
+/// How such credentials become a token, in a few words.
+fn what_it_does(kind: CredentialsKind) -> &'static str {
+    match kind {
+        CredentialsKind::ServiceAccount => {
+            "works by   signing with the key; Google gives a token for that, for an hour"
+        }
+        CredentialsKind::AuthorizedUser | CredentialsKind::ExternalAccountAuthorizedUser => {
+            "works by   the login's refresh token; when Google refuses it, log in again"
+        }
+        CredentialsKind::ImpersonatedServiceAccount => {
+            "works by   acting as that account, which needs the role Service Account Token Creator on it"
+        }
+        CredentialsKind::ExternalAccount => {
+            "works by   showing a token of where this runs; Google's security token service judges it"
+        }
+        CredentialsKind::MetadataServer => {
+            "works by   asking this machine; it needs a service account attached"
+        }
+        CredentialsKind::Gcloud => "works by   asking the command gcloud",
+        _ => "works by   the token as it is, for as long as it lasts",
     }
 }

@@ -54,6 +54,6 @@ pub(crate) fn find(file: Option<&PathBuf>) -> Result<Credentials, Failure> {
     })
 }
 
-fn options() -> CredentialsOptions {
+pub(crate) fn options() -> CredentialsOptions {
     CredentialsOptions::new(Arc::new(HttpConnector::new()), Arc::new(SystemClock))
 }
