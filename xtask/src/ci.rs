@@ -39,7 +39,8 @@ pub(crate) fn run_all() -> Outcome {
     tidy::run()?;
     docs::check()?;
     consumers()?;
-    puzzles()
+    puzzles()?;
+    orders()
 }
 
 /// Builds and runs programs that depend on the crates as users do: from packages, outside of the workspace.
@@ -86,6 +87,12 @@ fn package() -> Outcome<PathBuf> {
         fs::rename(from, unpacked.join(published)).map_err(|error| error.to_string())?;
     }
     Ok(unpacked)
+}
+
+/// Tries every order of events in the token cache.
+fn orders() -> Outcome {
+    let manifest = root().join("tests/loom/Cargo.toml");
+    run(cargo().args(["test", "--quiet", "--release", "--manifest-path"]).arg(manifest))
 }
 
 /// Runs the dependency puzzles: graphs in which other crates have switched on what is hard to live with.

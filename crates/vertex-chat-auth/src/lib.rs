@@ -57,12 +57,13 @@ mod reload;
 mod secret;
 mod service_account;
 mod source;
+mod state;
 mod subject;
 mod urls;
 mod user;
 
 pub use aws::{AwsCredentials, aws_subject_token};
-pub use cache::{BACKOFF_MAX, Cached, DEAD_MARGIN, FORCED_REFRESH_GAP, Fetch, FetchedToken, STALE_MARGIN};
+pub use cache::{Cached, DEAD_MARGIN, Fetch, FetchedToken, STALE_MARGIN};
 pub use credentials::{
     CREDENTIAL_FILE_BYTES_MAX, Credentials, CredentialsKind, CredentialsOptions, PROJECT_VARIABLES, Place,
     VARIABLES_NOT_READ,
@@ -76,6 +77,7 @@ pub use oauth::{TOKEN_ANSWER_BYTES_MAX, TOKEN_ATTEMPT_TIMEOUT, TOKEN_ATTEMPTS_MA
 pub use secret::Secret;
 pub use service_account::{ServiceAccountKey, ServiceAccountSource, TokenForm};
 pub use source::{AccessToken, NoToken, StaticToken, TokenSource};
+pub use state::{BACKOFF_MAX, FORCED_REFRESH_GAP};
 pub use subject::SubjectTokenSource;
 pub use user::{AuthorizedUser, AuthorizedUserSource};
 

@@ -1,0 +1,1 @@
+//! Nothing: the tests beside this file are all there is.
