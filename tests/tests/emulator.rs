@@ -477,7 +477,7 @@ async fn faults_strike_in_order_and_are_over() {
         let request = request(Method::POST, "/emulator/faults", body, None);
         async move { text(emulator.send(request).await.unwrap()).await }
     };
-    assert!(control(r#"{"at":"elsewhere"}"#).await.contains("neither `token` nor `chat`"));
+    assert!(control(r#"{"at":"elsewhere"}"#).await.contains("`at` is not one of token, chat, sts, iam"));
     assert!(control(r#"{"at":"chat","status":7}"#).await.contains("not an HTTP status"));
     assert!(control(r#"{"at":"chat","staus":500}"#).await.contains("`staus` is not one of"));
     assert!(control("nonsense").await.contains("not JSON"));

@@ -574,6 +574,8 @@ async fn what_is_wrong_in_a_federation_file_is_named() {
         },
         "field `service_account_impersonation_url` is not an address of Google's",
     );
+    check(&|it| it["universe_domain"] = json!("evil.example"), "with_universe_domain");
+    check(&|it| it["credential_source"]["url"] = json!("http://user:canary@h/"), "has a user name in it");
     check(&|it| it["type"] = json!("gdch_service_account"), "Google Distributed Cloud");
     check(
         &|it| it["type"] = json!("mystery"),
@@ -786,4 +788,51 @@ async fn gclouds_account_is_used_where_it_is_asked_for() {
     command.env("PATH", world.folder.path(""));
     let said = vertex_chat_tests::process::stderr(&vertex_chat_tests::process::run(&mut command, ""));
     assert!(said.contains("install Google Cloud's command line"), "{said}");
+}
+
+#[tokio::test]
+async fn a_program_from_a_file_has_all_the_time_that_the_file_gives_it() {
+    let world = world("slow").await;
+    let go = world.folder.path("go");
+    let command = world.program(&format!(
+        "while [ ! -e {} ]; do :; done; echo '{}'",
+        go.display(),
+        executable_answer(json!({}))
+    ));
+    let mut file: Value =
+        serde_json::from_str(&world.external(&Identity::Executable(command.display().to_string()))).unwrap();
+    file["credential_source"]["executable"]["timeout_millis"] = json!(120_000);
+    let path = world.folder.file("credentials.json", file.to_string());
+    let found = world.options(&[GATE]).from_file(&path).unwrap();
+    let asking = {
+        let found = found.clone();
+        tokio::spawn(async move { found.refresh().await })
+    };
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+    // Longer than a request for a token may take, and shorter than the program may.
+    world.clock.advance(Duration::from_secs(100));
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+    std::fs::write(go, "").unwrap();
+    asking.await.unwrap().unwrap();
+}
+
+#[test]
+fn a_key_in_place_of_a_path_is_never_shown() {
+    let key = json!({"type": "service_account", "private_key": "canary"}).to_string();
+    let options = |environment: Environment| {
+        let clock = Arc::new(SimulatedClock::new());
+        CredentialsOptions::new(Arc::new(HttpConnector::new()), clock).with_environment(environment)
+    };
+    for value in [&key, &format!("  {key}"), "-----BEGIN\ncanary"] {
+        let named = options(Environment::of([("GOOGLE_APPLICATION_CREDENTIALS", value)]));
+        let error = named.find().unwrap_err();
+        assert!(error.to_string().contains("GOOGLE_APPLICATION_CREDENTIALS holds no path"), "{error}");
+        let places: Vec<String> = named.places().iter().map(ToString::to_string).collect();
+        let other = named.from_file(value).unwrap_err();
+        assert!(!format!("{error} {error:?} {other} {other:?} {places:?}").contains("canary"));
+    }
 }

@@ -171,7 +171,7 @@ impl Inner {
             let stale_at = end.saturating_sub(stale_margin + jitter);
             let dead_at = end.saturating_sub(DEAD_MARGIN.min(life / 10));
             let (stale_at, dead_at) = ((stale_at, wall(stale_at)), (dead_at, wall(dead_at)));
-            Ok(Held { token, stale_at, dead_at, invalid: false })
+            Ok(Held { token, stale_at, dead_at, invalid: false, came_dead: false })
         });
         let mut state = self.state();
         match result {

@@ -137,10 +137,8 @@ impl CertificateExchange {
     }
 
     fn current(&self) -> Result<Arc<dyn Exchange>, TransportError> {
-        let unusable = |error: AuthError| {
-            TransportError::new(TransportErrorKind::Tls, Sent::No, "the client certificate")
-                .with_source(error)
-        };
+        let unusable =
+            |error: AuthError| TransportError::new(TransportErrorKind::Tls, Sent::No, error.to_string());
         let certificate = self.files.read_pair().map_err(unusable)?;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {

@@ -94,12 +94,11 @@ impl Credentials {
     /// # Errors
     /// When somebody was to be asked, and does not answer or does not say.
     pub async fn discover(&mut self) -> Result<(), AuthError> {
-        let learned = self.discovery.ask(&self.source).await?;
-        if self.project_id.is_none() {
-            self.project_id = learned.project_id;
-        }
-        if let Some(universe) = learned.universe_domain {
+        if let Some(universe) = self.discovery.universe_domain().await? {
             self.universe_domain = universe;
+        }
+        if self.project_id.is_none() {
+            self.project_id = self.discovery.project_id(&self.source).await?;
         }
         Ok(())
     }
@@ -174,6 +173,7 @@ pub struct Place {
 #[derive(Clone, Debug)]
 enum Choice {
     File(PathBuf),
+    Unusable,
     Metadata,
 }
 
@@ -204,6 +204,8 @@ pub struct CredentialsOptions {
     pub(crate) quota_project: Option<String>,
     pub(crate) token_form: TokenForm,
     pub(crate) trust_urls: bool,
+    /// The universe that a file may be for, beside everybody's.
+    pub(crate) universe: Option<String>,
 }
 
 impl CredentialsOptions {
@@ -220,6 +222,7 @@ impl CredentialsOptions {
             quota_project: None,
             token_form: TokenForm::default(),
             trust_urls: false,
+            universe: None,
         }
     }
 
@@ -267,6 +270,14 @@ impl CredentialsOptions {
         self
     }
 
+    /// Takes credentials of this universe, a sovereign cloud's: its addresses are then as good as Google's. A file cannot
+    /// say that for itself.
+    #[must_use]
+    pub fn with_universe_domain(mut self, universe: impl Into<String>) -> Self {
+        self.universe = Some(universe.into());
+        self
+    }
+
     /// Sends secrets to whatever address a credential file names, and asks whatever host it names for AWS's metadata. Files
     /// from strangers can then take them anywhere.
     #[must_use]
@@ -288,6 +299,11 @@ impl CredentialsOptions {
         if let Some(Choice::File(path)) = chosen.and_then(|it| it.found.as_ref()) {
             let origin = chosen.map_or("", |it| &it.name);
             return self.read_file(path, origin);
+        }
+        if let Some(Choice::Unusable) = chosen.and_then(|it| it.found.as_ref()) {
+            let message = chosen.map(ToString::to_string).unwrap_or_default();
+            return Err(AuthError::configuration(message)
+                .with_remedy("write the JSON to a file, and give the file's path"));
         }
         let told: Vec<String> = places.iter().map(ToString::to_string).collect();
         if chosen.is_none() {
@@ -317,16 +333,23 @@ impl CredentialsOptions {
     #[must_use]
     pub fn places(&self) -> Vec<Place> {
         let variable = "GOOGLE_APPLICATION_CREDENTIALS";
-        let named = match self.environment.get(variable) {
+        let named = match self.environment.path(variable) {
+            Some(path) if !is_path(&path) => Place {
+                // Its value may be a key.
+                name: variable.to_owned(),
+                verdict: "holds no path; it has to name a file, not to hold what is in one",
+                found: Some(Choice::Unusable),
+            },
             Some(path) => Place {
-                name: format!("{variable}={path}"),
+                name: format!("{variable}={}", path.display()),
                 verdict: "is set",
-                found: Some(Choice::File(PathBuf::from(path))),
+                found: Some(Choice::File(path)),
             },
             None => Place { name: variable.to_owned(), verdict: "is not set", found: None },
         };
         let well_known = match self.well_known_file() {
-            Some(path) if path.exists() => Place {
+            // What cannot be looked at may be there, and must not be passed over.
+            Some(path) if path.try_exists().unwrap_or(true) => Place {
                 name: path.display().to_string(),
                 verdict: "is there",
                 found: Some(Choice::File(path)),
@@ -381,10 +404,10 @@ impl CredentialsOptions {
 
     /// Where gcloud keeps its files.
     pub(crate) fn gcloud_folder(&self) -> Option<PathBuf> {
-        Some(match self.environment.get("CLOUDSDK_CONFIG") {
-            Some(folder) => PathBuf::from(folder),
-            None if cfg!(windows) => PathBuf::from(self.environment.get("APPDATA")?).join("gcloud"),
-            None => PathBuf::from(self.environment.get("HOME")?).join(".config/gcloud"),
+        Some(match self.environment.path("CLOUDSDK_CONFIG") {
+            Some(folder) => folder,
+            None if cfg!(windows) => self.environment.path("APPDATA")?.join("gcloud"),
+            None => self.environment.path("HOME")?.join(".config/gcloud"),
         })
     }
 
@@ -394,6 +417,10 @@ impl CredentialsOptions {
     /// When it cannot be read or used; the message names the file and the field.
     pub fn from_file(&self, path: impl Into<PathBuf>) -> Result<Credentials, AuthError> {
         let path = path.into();
+        if !is_path(&path) {
+            return Err(AuthError::configuration("what was given as the path of a credential file is none")
+                .with_remedy("give the file's path, or its content to `from_json`"));
+        }
         self.read_file(&path, &path.display().to_string())
     }
 
@@ -458,6 +485,15 @@ impl CredentialsOptions {
         warn_if_readable_by_others(&metadata, origin);
         Ok((self.found_in(&json, origin)?, Stamp::of(&metadata)))
     }
+}
+
+/// Whether this can be the path of a file, and not what somebody has taken out of one.
+fn is_path(path: &Path) -> bool {
+    const PATH_BYTES_MAX: usize = 4096;
+    let text = path.as_os_str().as_encoded_bytes();
+    text.len() <= PATH_BYTES_MAX
+        && !text.trim_ascii_start().starts_with(b"{")
+        && !text.iter().any(|it| b"\r\n\0".contains(it))
 }
 
 #[cfg(unix)]

@@ -21,26 +21,26 @@ pub(crate) enum Discovery {
     ResourceManager(ResourceManager),
 }
 
-/// What was learned.
-#[derive(Debug, Default)]
-pub(crate) struct Learned {
-    pub(crate) project_id: Option<String>,
-    pub(crate) universe_domain: Option<String>,
-}
-
 impl Discovery {
-    pub(crate) async fn ask(&self, source: &Arc<dyn TokenSource>) -> Result<Learned, AuthError> {
-        Ok(match self {
-            Self::Nobody => Learned::default(),
-            Self::Metadata(metadata) => Learned {
-                project_id: Some(metadata.project_id().await?),
-                universe_domain: Some(metadata.universe_domain().await?),
-            },
-            Self::Gcloud(gcloud) => Learned { project_id: gcloud.project_id().await?, ..Learned::default() },
-            Self::ResourceManager(manager) => {
-                Learned { project_id: Some(manager.project_id(source).await?), ..Learned::default() }
-            }
-        })
+    /// The universe, where somebody knows it.
+    pub(crate) async fn universe_domain(&self) -> Result<Option<String>, AuthError> {
+        match self {
+            Self::Metadata(metadata) => metadata.universe_domain().await.map(Some),
+            Self::Nobody | Self::Gcloud(_) | Self::ResourceManager(_) => Ok(None),
+        }
+    }
+
+    /// The project, where somebody knows it.
+    pub(crate) async fn project_id(
+        &self,
+        source: &Arc<dyn TokenSource>,
+    ) -> Result<Option<String>, AuthError> {
+        match self {
+            Self::Nobody => Ok(None),
+            Self::Metadata(metadata) => metadata.project_id().await.map(Some),
+            Self::Gcloud(gcloud) => gcloud.project_id().await,
+            Self::ResourceManager(manager) => manager.project_id(source).await.map(Some),
+        }
     }
 }
 

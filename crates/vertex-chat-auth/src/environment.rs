@@ -1,7 +1,9 @@
 //! Environment variables, as a value.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Environment variables: the process's own, or a set that a test or an embedding program gives.
@@ -37,6 +39,16 @@ impl Environment {
             Some(variables) => variables.get(name).cloned(),
         };
         value.filter(|value| !value.is_empty())
+    }
+
+    /// A variable's value as a path, which need not be Unicode; `None` when it is unset or empty.
+    #[must_use]
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        let value = match &self.0 {
+            None => std::env::var_os(name),
+            Some(variables) => variables.get(name).map(OsString::from),
+        };
+        value.filter(|value| !value.is_empty()).map(PathBuf::from)
     }
 
     /// The first of these variables that has a value, and its name.

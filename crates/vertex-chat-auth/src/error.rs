@@ -5,7 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use vertex_chat_transport::TransportError;
+use vertex_chat_transport::{TransportError, TransportErrorKind};
+
+use crate::oauth::cut;
 
 /// Why there is no token. Cheap to clone, because everyone who waited gets it.
 #[derive(Clone)]
@@ -69,8 +71,8 @@ impl AuthError {
     }
 
     /// Somebody else's words, where there is no status.
-    pub(crate) fn with_words(self, code: Option<String>, description: Option<String>) -> Self {
-        self.change(|facts| (facts.code, facts.description) = (code, description))
+    pub(crate) fn with_words(self, code: &str, description: &str) -> Self {
+        self.change(|facts| (facts.code, facts.description) = (Some(cut(code)), Some(cut(description))))
     }
 
     /// Says in which step of several it happened.
@@ -87,7 +89,12 @@ impl AuthError {
     }
 
     pub(crate) fn from_transport(error: TransportError) -> Self {
-        Self::new(AuthErrorKind::Unavailable, format!("the token endpoint: {error}"))
+        let kind = match error.kind() {
+            // An address or a proxy that is none gets no better by asking again.
+            TransportErrorKind::Invalid => AuthErrorKind::Configuration,
+            _ => AuthErrorKind::Unavailable,
+        };
+        Self::new(kind, format!("the token endpoint: {error}"))
             .change(|facts| facts.source = Some(Box::new(error)))
     }
 

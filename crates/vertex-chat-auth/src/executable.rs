@@ -1,5 +1,6 @@
 //! A program as identity: it writes a subject token on its standard output (AIP-4117, executable-sourced credentials).
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -66,7 +67,7 @@ impl ExecutableAnswer {
                     return Err(wrong("says that it failed, without `code` and `message`"));
                 };
                 let error = AuthError::new(AuthErrorKind::Refused, "the executable says that it failed");
-                return Err(error.with_words(Some(code), Some(message)));
+                return Err(error.with_words(&code, &message));
             }
             None => return Err(wrong("has no field `success`")),
         }
@@ -100,7 +101,6 @@ impl ExecutableAnswer {
 }
 
 /// Subject tokens from a program.
-#[derive(Debug)]
 pub(crate) struct ExecutableSubject {
     program: String,
     arguments: Vec<String>,
@@ -109,6 +109,13 @@ pub(crate) struct ExecutableSubject {
     /// What the program is told about whom it is for.
     variables: Vec<(&'static str, String)>,
     clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for ExecutableSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Arguments may be secrets.
+        f.debug_struct("ExecutableSubject").field("program", &self.program).finish_non_exhaustive()
+    }
 }
 
 impl ExecutableSubject {

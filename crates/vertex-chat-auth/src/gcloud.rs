@@ -46,6 +46,9 @@ impl GcloudSource {
         let arguments = ["config", "config-helper", "--format=json"].map(str::to_owned);
         let variables = [("CLOUDSDK_CORE_DISABLE_PROMPTS", "1")];
         let finished = run(PROGRAM, &arguments, &variables, LIMIT, &self.clock).await.map_err(|error| {
+            if error.is_transient() {
+                return error;
+            }
             error.with_remedy("install Google Cloud's command line, or use other credentials")
         })?;
         if finished.code != Some(0) {

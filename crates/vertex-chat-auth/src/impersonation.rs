@@ -204,7 +204,7 @@ impl Fetch for ImpersonatedSource {
 
     fn time_max(&self) -> Duration {
         // Twice, for a source token that is refused.
-        (self.source_time_max + TOKEN_TOTAL_TIMEOUT) * 2
+        self.source_time_max.saturating_add(TOKEN_TOTAL_TIMEOUT).saturating_mul(2)
     }
 
     fn headers(&self) -> HeaderMap {

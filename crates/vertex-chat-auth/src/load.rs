@@ -17,7 +17,7 @@ use crate::subject::{FileSubject, Format, UrlSubject};
 use crate::{
     AuthError, AuthorizedUser, AuthorizedUserSource, CLOUD_PLATFORM_SCOPE, Cached, CredentialsKind,
     CredentialsOptions, DEFAULT_UNIVERSE, Fetch, ImpersonatedSource, ServiceAccountKey, ServiceAccountSource,
-    SubjectTokenSource,
+    SubjectTokenSource, TokenForm,
 };
 
 /// The scope that is needed to act as a service account, and no more.
@@ -83,7 +83,12 @@ impl CredentialsOptions {
         scopes: Option<&[String]>,
         depth: u32,
     ) -> Result<Found, AuthError> {
-        match kind_of(&fields)? {
+        let kind = kind_of(&fields)?;
+        // A key of its own universe signs for that universe and sends nothing of anybody else's there.
+        if kind != "service_account" {
+            self.must_be_meant(fields.universe())?;
+        }
+        match kind {
             "service_account" => self.service_account(fields, scopes),
             "authorized_user" => self.login(&fields, CredentialsKind::AuthorizedUser),
             "external_account_authorized_user" => {
@@ -258,6 +263,12 @@ impl CredentialsOptions {
                 let not_a_url =
                     || AuthError::configuration("`credential_source.url` is not a URL with http or https");
                 let url = source.must("url")?.parse::<Uri>().map_err(|_| not_a_url())?;
+                if url.authority().is_some_and(|it| it.as_str().contains('@')) {
+                    let message = "`credential_source.url` has a user name in it";
+                    return Err(
+                        AuthError::configuration(message).with_remedy("use `credential_source.headers`")
+                    );
+                }
                 // A proxy takes no plain http, and nothing that is for this machine or its neighbours.
                 let profile = match url.scheme_str() {
                     Some("https") => Profile::Public,
@@ -319,6 +330,17 @@ impl CredentialsOptions {
         Ok(ImpersonatedSource::at(source, origin, email, exchange, Arc::clone(&self.clock))?.after(time_max))
     }
 
+    /// Refuses a universe that nobody but the file names: its addresses would be sent whatever this machine can show.
+    fn must_be_meant(&self, universe: &str) -> Result<(), AuthError> {
+        if universe == DEFAULT_UNIVERSE || self.trust_urls || self.universe.as_deref() == Some(universe) {
+            return Ok(());
+        }
+        let message = "field `universe_domain` names another universe than googleapis.com";
+        Err(AuthError::configuration(message).with_remedy(
+            "if that is yours, say so with `with_universe_domain`; else the file is not to be trusted",
+        ))
+    }
+
     fn public(&self) -> Result<Arc<dyn Exchange>, AuthError> {
         self.connector.connect(&Profile::Public).map_err(AuthError::from_transport)
     }
@@ -330,7 +352,7 @@ impl CredentialsOptions {
 
 /// The same options for credentials that only act as others.
 fn without_scopes(options: &CredentialsOptions) -> CredentialsOptions {
-    CredentialsOptions { scopes: None, subject: None, ..options.clone() }
+    CredentialsOptions { scopes: None, subject: None, token_form: TokenForm::default(), ..options.clone() }
 }
 
 fn wanted(scopes: Option<&[String]>) -> Vec<String> {

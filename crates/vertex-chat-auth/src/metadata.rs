@@ -8,9 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use serde_json::Value;
 use vertex_chat_transport::{Clock, Exchange, Request, Timeouts, send_within};
 
-use crate::oauth::{Answer, ask_often, read_token};
+use crate::oauth::{Answer, ask_often, read_fields, token_of};
 use crate::source::quota_header;
 use crate::{
     AuthError, AuthErrorKind, DEFAULT_UNIVERSE, Environment, Fetch, FetchedToken, TOKEN_ATTEMPTS_MAX,
@@ -191,7 +192,14 @@ impl Fetch for MetadataSource {
         let request = self.request(&format!("instance/service-accounts/default/token{scopes}"))?;
         self.ask(request, |answer, asked_at| match answer.status {
             status @ (StatusCode::NOT_FOUND | StatusCode::FORBIDDEN) => Err(refusal(status, "a token")),
-            _ => read_token(answer, asked_at),
+            // It always says how long a token lives; what does not is something else.
+            _ => match read_fields(answer)? {
+                fields if fields.get("expires_in").is_none_or(Value::is_null) => Err(AuthError::new(
+                    AuthErrorKind::Unavailable,
+                    "the answer does not say how long the token lives",
+                )),
+                fields => token_of(&fields, answer.status, asked_at),
+            },
         })
         .await
     }

@@ -281,8 +281,8 @@ fn remedy(code: &str, description: &str, answer: &Answer) -> String {
     }
 }
 
-fn cut(text: &str) -> String {
-    text.chars().take(WORDS_MAX).collect()
+pub(crate) fn cut(text: &str) -> String {
+    text.chars().filter(|it| !it.is_control()).take(WORDS_MAX).collect()
 }
 
 #[cfg(test)]

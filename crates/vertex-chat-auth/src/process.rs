@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use vertex_chat_transport::{Clock, within};
 
-use crate::AuthError;
+use crate::{AuthError, AuthErrorKind};
 
 /// The most that another program may write.
 pub(crate) const OUTPUT_BYTES_MAX: usize = 1 << 20;
@@ -56,7 +56,10 @@ pub(crate) async fn run(
         Some(Ok(Some(finished))) => Ok(finished),
         Some(Ok(None)) => Err(cannot(&format!("wrote more than {OUTPUT_BYTES_MAX} bytes"))),
         Some(Err(error)) => Err(cannot(&format!("cannot be read: {error}"))),
-        None => Err(cannot(&format!("took longer than {seconds} s and was ended"))),
+        None => {
+            let message = format!("the program {program} took longer than {seconds} s and was ended");
+            Err(AuthError::new(AuthErrorKind::Unavailable, message))
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use http::HeaderMap;
@@ -29,12 +29,24 @@ struct Loaded {
 pub(crate) struct Stamp {
     modified: Option<SystemTime>,
     length: u64,
+    /// Another file may have the same time and length.
+    inode: u64,
 }
 
 impl Stamp {
     pub(crate) fn of(metadata: &std::fs::Metadata) -> Self {
-        Self { modified: metadata.modified().ok(), length: metadata.len() }
+        Self { modified: metadata.modified().ok(), length: metadata.len(), inode: inode_of(metadata) }
     }
+}
+
+#[cfg(unix)]
+fn inode_of(metadata: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+#[cfg(not(unix))]
+fn inode_of(_: &std::fs::Metadata) -> u64 {
+    0
 }
 
 impl Reloading {
@@ -78,6 +90,10 @@ impl fmt::Debug for Reloading {
 impl Fetch for Reloading {
     async fn fetch(&self) -> Result<FetchedToken, AuthError> {
         self.current().fetch().await
+    }
+
+    fn time_max(&self) -> Duration {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).fetch.time_max()
     }
 
     fn headers(&self) -> HeaderMap {

@@ -61,7 +61,8 @@ impl ServiceAccountKey {
         let (project_id, quota_project_id) = (text("project_id"), text("quota_project_id"));
         let token_uri = token_uri.unwrap_or_else(|| GOOGLE_TOKEN_URI.to_owned());
         let universe_domain = fields.universe().to_owned();
-        if !trust_urls {
+        // In another universe there is no token endpoint: the key signs its tokens itself.
+        if !trust_urls && universe_domain == DEFAULT_UNIVERSE {
             must_be_trusted("token_uri", &token_uri, &universe_domain)?;
         }
         let Some(Value::String(mut pem)) = fields.remove("private_key") else {

@@ -27,6 +27,8 @@ pub(crate) struct Held<T> {
     pub(crate) stale_at: Moment,
     pub(crate) dead_at: Moment,
     pub(crate) invalid: bool,
+    /// It had no life left when it came: better than nothing, and the service will judge.
+    pub(crate) came_dead: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,9 +112,11 @@ impl<T: Clone + PartialEq, E: Clone, F: Flight> State<T, E, F> {
     pub(crate) fn next(&self, now: Moment, waiter: Waiter) -> Step<T, E, F> {
         match &self.held {
             Some(held) if held.age(now) != Age::Dead => return Step::Take(held.token.clone()),
-            // A token that came dead is all that there is: better than nothing, and the service will judge.
             Some(held)
-                if (waiter.tried || now.0 < self.next_try) && !held.invalid && self.last_error.is_none() =>
+                if (waiter.tried || now.0 < self.next_try)
+                    && held.came_dead
+                    && !held.invalid
+                    && self.last_error.is_none() =>
             {
                 return Step::Take(held.token.clone());
             }
@@ -134,7 +138,8 @@ impl<T: Clone + PartialEq, E: Clone, F: Flight> State<T, E, F> {
     }
 
     /// A request has brought a token.
-    pub(crate) fn land(&mut self, now: Moment, held: Held<T>) {
+    pub(crate) fn land(&mut self, now: Moment, mut held: Held<T>) {
+        held.came_dead = held.age(now) == Age::Dead;
         self.flight = None;
         // Even one that is as good as dead, such as the metadata server's last: not asked for again at once.
         self.next_try = now.0 + BACKOFF_FIRST;

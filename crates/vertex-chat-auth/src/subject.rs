@@ -1,6 +1,7 @@
 //! Subject tokens: what a program can show of itself where it runs, before Google gives it a token for it.
 
 use std::fmt;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,18 +102,21 @@ impl SubjectTokenSource for FileSubject {
 
 /// The bytes of a file that is not larger than any credential is.
 pub(crate) fn read_small(path: &std::path::Path) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
+    // Looked at before it is opened: to open a pipe is to wait for somebody who writes into it.
     let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
     if !metadata.is_file() {
         return Err("not a file".to_owned());
     }
-    if metadata.len() > CREDENTIAL_FILE_BYTES_MAX {
-        return Err(format!("larger than {CREDENTIAL_FILE_BYTES_MAX} bytes"));
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut bytes = zeroize::Zeroizing::new(Vec::new());
+    file.take(CREDENTIAL_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    match u64::try_from(bytes.len()) {
+        Ok(0..=CREDENTIAL_FILE_BYTES_MAX) => Ok(bytes),
+        _ => Err(format!("larger than {CREDENTIAL_FILE_BYTES_MAX} bytes")),
     }
-    std::fs::read(path).map(zeroize::Zeroizing::new).map_err(|error| error.to_string())
 }
 
 /// A token that a server gives, as Azure's metadata server and GitHub's do.
-#[derive(Debug)]
 pub(crate) struct UrlSubject {
     pub(crate) url: http::Uri,
     /// What the server wants to see; may be secrets.
@@ -120,6 +124,13 @@ pub(crate) struct UrlSubject {
     pub(crate) format: Format,
     pub(crate) exchange: Arc<dyn Exchange>,
     pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for UrlSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A query may hold a key.
+        f.debug_struct("UrlSubject").field("host", &self.url.host()).finish_non_exhaustive()
+    }
 }
 
 impl UrlSubject {

@@ -1,6 +1,6 @@
 //! Which addresses out of a credential file may be sent secrets.
 
-use crate::{AuthError, DEFAULT_UNIVERSE};
+use crate::AuthError;
 
 /// What key files from before 2018 name; Google still serves it.
 pub(crate) const OLD_GOOGLE_TOKEN_URI: &str = "https://accounts.google.com/o/oauth2/token";
@@ -9,7 +9,7 @@ pub(crate) fn host_of(url: &str) -> Option<String> {
     url.parse::<http::Uri>().ok()?.host().map(str::to_ascii_lowercase)
 }
 
-/// Whether a URL out of a credential file may be sent secrets: Google's over TLS, or this machine's own.
+/// Whether a URL out of a credential file may be sent secrets: one of its universe's over TLS, or this machine's own.
 pub(crate) fn is_trusted_url(url: &str, universe: &str) -> bool {
     let Ok(uri) = url.parse::<http::Uri>() else { return false };
     let Some(host) = uri.host().map(str::to_ascii_lowercase) else { return false };
@@ -21,7 +21,7 @@ pub(crate) fn is_trusted_url(url: &str, universe: &str) -> bool {
         return true;
     }
     let of = |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
-    uri.scheme_str() == Some("https") && (of(DEFAULT_UNIVERSE) || (universe.contains('.') && of(universe)))
+    uri.scheme_str() == Some("https") && universe.contains('.') && of(universe)
 }
 
 /// Refuses an address that secrets must not be sent to, by the name of its field.
@@ -42,9 +42,10 @@ mod tests {
 
     #[test]
     fn only_google_and_this_machine_are_sent_assertions() {
+        for url in ["https://oauth2.googleapis.com/token", "https://OAUTH2.GOOGLEAPIS.COM/token"] {
+            assert!(is_trusted_url(url, "googleapis.com"), "{url}");
+        }
         for url in [
-            "https://oauth2.googleapis.com/token",
-            "https://OAUTH2.GOOGLEAPIS.COM/token",
             "http://127.0.0.1:8080/token",
             "http://localhost/token",
             "http://[::1]:1/token",
@@ -65,8 +66,12 @@ mod tests {
             "token",
             "",
         ] {
-            assert!(!is_trusted_url(url, "example.cloud"), "{url}");
+            for universe in ["example.cloud", "googleapis.com"] {
+                assert!(!is_trusted_url(url, universe), "{url}");
+            }
         }
+        // The addresses of everybody's universe are not those of another.
+        assert!(!is_trusted_url("https://sts.googleapis.com/v1/token", "example.cloud"));
         // A universe is attacker input as well; a whole top-level domain is none.
         assert!(!is_trusted_url("https://evil.com/", "com"));
     }

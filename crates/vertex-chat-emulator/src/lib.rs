@@ -505,7 +505,8 @@ impl Emulator {
                             json!({"access_token": token, "expires_in": seconds, "token_type": "Bearer"});
                         metadata::reply(request, &answer.to_string())
                     }
-                    _ => metadata::reply(request, ""),
+                    ["token"] => metadata::reply(request, ""),
+                    _ => metadata::missing(request),
                 }
             }
             _ => metadata::missing(request),

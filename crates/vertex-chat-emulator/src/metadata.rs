@@ -11,13 +11,23 @@ pub(crate) const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 /// Why this request is not answered: one that a stranger could have a program make.
 pub(crate) fn refusal(request: &Request) -> Option<Response> {
     let headers = request.headers();
-    let is_own =
-        headers.get(FLAVOR).is_some_and(|it| it == "Google") && !headers.contains_key("x-forwarded-for");
+    let is_own = headers.get(FLAVOR).is_some_and(|it| it == "Google")
+        && !headers.contains_key("x-forwarded-for")
+        && is_for_this_machine(request);
     (!is_own).then(|| {
         let page =
             "<html><title>Error 403 (Forbidden)!!1</title>Missing Metadata-Flavor:Google header.</html>";
         signed(raw_reply(StatusCode::FORBIDDEN, "text/html; charset=UTF-8", page))
     })
+}
+
+/// Whether the request names this machine or the server: a page in a browser may have a name of its own lead here.
+fn is_for_this_machine(request: &Request) -> bool {
+    let Some(host) = request.headers().get("host").and_then(|it| it.to_str().ok()) else { return true };
+    let Ok(host) = host.parse::<http::uri::Authority>() else { return false };
+    let name = host.host().trim_matches(['[', ']']);
+    ["localhost", "metadata", "metadata.google.internal", "169.254.169.254"].contains(&name)
+        || name.parse::<std::net::IpAddr>().is_ok_and(|it| it.is_loopback())
 }
 
 /// A value, as JSON where it is an object.

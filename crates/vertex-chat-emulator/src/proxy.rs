@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{Error, Result};
+use std::io::{Cursor, Error, Result};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional, join};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
@@ -56,7 +56,11 @@ impl RunningProxy {
             loop {
                 let permit = Arc::clone(&permits).acquire_owned().await;
                 while connections.try_join_next().is_some() {}
-                let Ok((stream, _)) = listener.accept().await else { continue };
+                let Ok((stream, _)) = listener.accept().await else {
+                    // Out of file descriptors, most likely: give those who hold them a moment.
+                    clock.sleep(Duration::from_millis(50)).await;
+                    continue;
+                };
                 let (authority, clock) = (Arc::clone(&authority), Arc::clone(&clock));
                 connections.spawn(async move {
                     let _permit = permit;
@@ -95,7 +99,7 @@ async fn serve(
 ) -> Result<()> {
     let slow = || Error::other("the client is too slow");
     client.set_nodelay(true)?;
-    let head = within(clock, HEAD_TIMEOUT, read_head(&mut client)).await.ok_or_else(slow)??;
+    let (head, early) = within(clock, HEAD_TIMEOUT, read_head(&mut client)).await.ok_or_else(slow)??;
     let text = String::from_utf8_lossy(&head);
     let mut words = text.split_whitespace();
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -119,22 +123,27 @@ async fn serve(
     upstream.set_nodelay(true)?;
     if method != "CONNECT" {
         upstream.write_all(&head).await?;
+        upstream.write_all(&early).await?;
         copy_bidirectional(&mut client, &mut upstream).await?;
         return Ok(());
     }
     client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
     let acceptor = TlsAcceptor::from(authority.config(name)?);
+    // Some do not wait for the answer before they begin.
+    let (read, write) = client.into_split();
+    let client = join(Cursor::new(early).chain(read), write);
     let mut tunnel = within(clock, HEAD_TIMEOUT, acceptor.accept(client)).await.ok_or_else(slow)??;
     copy_bidirectional(&mut tunnel, &mut upstream).await?;
     Ok(())
 }
 
 /// Everything up to the empty line, and what came with it.
-async fn read_head(client: &mut TcpStream) -> Result<Vec<u8>> {
+async fn read_head(client: &mut TcpStream) -> Result<(Vec<u8>, Vec<u8>)> {
     let mut head = Vec::new();
     loop {
-        if head.windows(4).any(|it| it == b"\r\n\r\n") {
-            return Ok(head);
+        if let Some(end) = head.windows(4).position(|it| it == b"\r\n\r\n") {
+            let early = head.split_off(end + 4);
+            return Ok((head, early));
         }
         if head.len() >= HEAD_BYTES_MAX {
             return Err(Error::other("the head is too long"));

@@ -22,6 +22,8 @@ const METADATA_RENEWS_BEFORE: Duration = Duration::from_secs(300);
 const USER_CLIENT_ID: &str = "emulator.apps.googleusercontent.com";
 const USER_CLIENT_SECRET: &str = "emulator-client-secret";
 const USER_REFRESH_TOKEN: &str = "1//emulator-refresh-token";
+/// The longest life of a token that the key signed itself, in seconds: Google's own Rust library writes this.
+const SELF_SIGNED_LIFE_MAX: i64 = 3620;
 /// What a token that the key signed itself is called in the log.
 const SELF_SIGNED: &str = "self-signed";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -33,6 +35,24 @@ const CLOCK_SKEW_MAX: i64 = 60;
 pub(crate) const EXPIRES_IN: u64 = 3599;
 /// The most tokens that are remembered; the oldest are forgotten first.
 const TOKENS_MAX: usize = 10_000;
+
+/// A service, by whom it lets in.
+struct Service {
+    host: &'static str,
+    scopes: &'static [&'static str],
+    is_enough: fn(&Issued) -> bool,
+}
+
+const FOR_CLOUD: Service = Service {
+    host: "aiplatform.googleapis.com",
+    scopes: &[CLOUD_SCOPE],
+    is_enough: |issued| issued.for_cloud,
+};
+const FOR_IAM: Service = Service {
+    host: "iamcredentials.googleapis.com",
+    scopes: &[CLOUD_SCOPE, IAM_SCOPE],
+    is_enough: |issued| issued.for_iam,
+};
 
 /// The tokens that are out there.
 pub(crate) struct Tokens {
@@ -216,7 +236,7 @@ impl Tokens {
         account: &Account,
         now: SystemTime,
     ) -> Result<String, GoogleError> {
-        self.check_for(request, account, now, |issued| issued.for_cloud)
+        self.check_for(request, account, now, &FOR_CLOUD)
     }
 
     /// Checks the token of somebody who wants to act as a service account.
@@ -226,7 +246,7 @@ impl Tokens {
         account: &Account,
         now: SystemTime,
     ) -> Result<String, GoogleError> {
-        self.check_for(request, account, now, |issued| issued.for_iam)
+        self.check_for(request, account, now, &FOR_IAM)
     }
 
     fn check_for(
@@ -234,7 +254,7 @@ impl Tokens {
         request: &Request,
         account: &Account,
         now: SystemTime,
-        is_enough: impl Fn(&Issued) -> bool,
+        service: &Service,
     ) -> Result<String, GoogleError> {
         let header =
             request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -258,7 +278,7 @@ impl Tokens {
             .with_reason(reason)
         };
         let Some(issued) = self.live.get(token.trim()) else {
-            return match self_signed(token.trim(), account, now) {
+            return match self_signed(token.trim(), account, service, now) {
                 Some(true) => Ok(SELF_SIGNED.to_owned()),
                 Some(false) => Err(invalid("ACCESS_TOKEN_EXPIRED")),
                 None => Err(invalid("ACCESS_TOKEN_TYPE_UNSUPPORTED")),
@@ -267,7 +287,7 @@ impl Tokens {
         if issued.revoked || now >= issued.ends {
             return Err(invalid("ACCESS_TOKEN_EXPIRED"));
         }
-        if !is_enough(issued) {
+        if !(service.is_enough)(issued) {
             let message = "Request had insufficient authentication scopes.";
             let error = GoogleError::new(403, "PERMISSION_DENIED", message);
             return Err(error.with_reason("ACCESS_TOKEN_SCOPE_INSUFFICIENT"));
@@ -300,16 +320,15 @@ pub(crate) fn authorized_user_json(token_uri: &str) -> String {
 
 /// Whether a token that the account's key signed itself (AIP-4111) is still good; `None` when it is no such token. It names
 /// an audience or scopes, never both.
-fn self_signed(token: &str, account: &Account, now: SystemTime) -> Option<bool> {
+fn self_signed(token: &str, account: &Account, service: &Service, now: SystemTime) -> Option<bool> {
     let claims = account.verify(token).ok()?.claims;
     let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
     let number = |name: &str| claims.get(name).and_then(Value::as_i64);
-    let is_for_vertex =
-        text("aud").split('/').nth(2).is_some_and(|host| host.ends_with("aiplatform.googleapis.com"));
-    let is_for_cloud = text("scope").split_whitespace().any(|scope| scope == CLOUD_SCOPE);
+    let is_for_service = text("aud").split('/').nth(2).is_some_and(|host| host.ends_with(service.host));
+    let has_scope = text("scope").split_whitespace().any(|scope| service.scopes.contains(&scope));
     let is_own = text("iss") == account.email && text("sub") == account.email;
     let life = number("exp")?.checked_sub(number("iat")?)?;
-    if !is_own || is_for_vertex == is_for_cloud || !(1..=ASSERTION_LIFE_MAX).contains(&life) {
+    if !is_own || is_for_service == has_scope || !(1..=SELF_SIGNED_LIFE_MAX).contains(&life) {
         return None;
     }
     let now = unix_seconds(now);

@@ -338,10 +338,15 @@ impl ClientBuilder {
         };
         let is_named = self.project.is_some()
             || self.environment.first(&PROJECT_VARIABLES).is_some()
-            || found.project_id().is_some()
-            || found.quota_project_id().is_some();
+            || found.project_id().is_some();
         if !is_named || found.kind() == CredentialsKind::MetadataServer {
-            found.discover().await.map_err(Error::credentials)?;
+            match found.discover().await {
+                // There is another project to go by; what does not work is told by the first request.
+                Err(error) if is_named || found.quota_project_id().is_some() => {
+                    tracing::debug!(%error, "who knows the project does not say");
+                }
+                result => result.map_err(Error::credentials)?,
+            }
         }
         self.credentials = Given::Found(found);
         Ok(self)
@@ -434,7 +439,16 @@ impl ClientBuilder {
             Given::Anonymous => return Ok(Some(Use::Nobody)),
             Given::ApiKey(key) => return Ok(Some(Use::ApiKey(key.clone()))),
             Given::Source(source) => return Ok(Some(Use::Source(Arc::clone(source)))),
-            Given::Found(found) => found.clone(),
+            Given::Found(found) => {
+                let own = found.quota_project_id();
+                if self.quota_project.as_deref().is_some_and(|project| Some(project) != own) {
+                    return Err(Error::configuration(
+                        "the quota project is set, and the credentials were found before with another or none; set it where \
+                         they are found, or before `discover`",
+                    ));
+                }
+                found.clone()
+            }
             Given::File(path) => options.from_file(path).map_err(Error::credentials)?,
             Given::Json(json) => {
                 options.from_json(json.expose().as_bytes(), "the given JSON").map_err(Error::credentials)?

@@ -69,7 +69,7 @@ const NOW: Moment = (Duration::from_secs(1000), SystemTime::UNIX_EPOCH);
 fn held(token: u32, stale: bool) -> Held<u32> {
     let at = |ahead: Duration| (NOW.0 + ahead, NOW.1 + ahead);
     let stale_at = if stale { NOW } else { at(HOUR) };
-    Held { token, stale_at, dead_at: at(HOUR * 2), invalid: false }
+    Held { token, stale_at, dead_at: at(HOUR * 2), invalid: false, came_dead: false }
 }
 
 impl Cache {
