@@ -47,6 +47,9 @@ struct State {
     last_end: Option<Duration>,
     last_failure: Option<Duration>,
     requests: u32,
+    /// How often the clock has jumped or the machine has slept: until now, and until the last request.
+    jumps: u32,
+    jumps_at_start: u32,
     under_way: u32,
 }
 
@@ -62,6 +65,8 @@ impl World {
             last_end: None,
             last_failure: None,
             requests: 0,
+            jumps: 0,
+            jumps_at_start: 0,
             under_way: 0,
         };
         Arc::new(Self { clock: SimulatedClock::new(), state: Mutex::new(state) })
@@ -93,13 +98,21 @@ impl Fetch for World {
         let (weather, wait) = {
             let mut state = self.state.lock().unwrap();
             state.requests += 1;
+            // A request in which the machine slept, or the clock jumped, may be made again at once.
+            let jumps = state.jumps;
+            let quiet = std::mem::replace(&mut state.jumps_at_start, jumps) == jumps;
             state.under_way += 1;
             assert_eq!(state.under_way, 1, "one request at a time");
             // Never sooner than the back-off allows: 1 s, 2 s, 4 s … 60 s, a tenth less by chance.
-            if let (Some(end), failures @ 1..) = (state.last_end, state.failures) {
+            if !quiet && state.last_end == Some(asked_at) {
+                // Again at once: for the cache that is one request, and so one failure.
+                state.failures = state.failures.saturating_sub(1);
+            }
+            let last_end = state.last_end.filter(|_| quiet);
+            if let (Some(end), failures @ 1..) = (last_end, state.failures) {
                 let backoff = Duration::from_secs(1 << (failures - 1).min(6)).min(BACKOFF_MAX).mul_f64(0.9);
                 assert!(asked_at >= end + backoff, "{:?} after failure {failures}", asked_at - end);
-            } else if let Some(end) = state.last_end {
+            } else if let Some(end) = last_end {
                 assert!(asked_at >= end + Duration::from_secs(1), "at once after a success");
             }
             (state.weather, Duration::from_millis(state.rng.u64(0..3000)))
@@ -179,6 +192,7 @@ async fn day(seed: u64, trouble: Trouble) -> u32 {
             weather_until = world.truth() + Duration::from_secs(rng.u64(10..3600));
         }
         if rng.u32(0..300) == 0 {
+            world.state.lock().unwrap().jumps += 1;
             match trouble {
                 Trouble::ClockJumps => {
                     is_wrong = !is_wrong;
@@ -204,10 +218,8 @@ async fn day(seed: u64, trouble: Trouble) -> u32 {
             let (truth, state) = (world.truth(), world.state.lock().unwrap());
             // With the margin before its end in which a token counts as dead. A clock that was set ahead since then hides a
             // good token, and nobody can know.
-            state
-                .tokens
-                .values()
-                .any(|(asked, end)| *asked > last_jump && *end > truth + Duration::from_secs(10))
+            let newest = state.tokens.get(&format!("token-{}", state.issued));
+            newest.is_some_and(|(asked, end)| *asked > last_jump && *end > truth + Duration::from_secs(10))
         };
         let (result, waited) = call(&world, &tokens).await;
         match result {
@@ -222,10 +234,7 @@ async fn day(seed: u64, trouble: Trouble) -> u32 {
                 let recently =
                     state.last_failure.is_some_and(|at| at + BACKOFF_MAX.mul_f64(1.1) + waited >= before);
                 assert!(recently, "{error} though the endpoint was not failing ({weather:?})");
-                assert!(
-                    !good_before || trouble == Trouble::ClockJumps && is_wrong,
-                    "{error} though a token was good"
-                );
+                assert!(!good_before, "{error} though a token was good");
             }
         }
     }

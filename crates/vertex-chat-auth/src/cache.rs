@@ -22,6 +22,8 @@ pub const STALE_MARGIN: Duration = Duration::from_secs(225);
 pub const DEAD_MARGIN: Duration = Duration::from_secs(10);
 /// How much earlier a token may turn stale, at random, so that many programs do not refresh in step.
 const JITTER_MAX: Duration = Duration::from_secs(15);
+/// From when on a difference between the clocks is the machine's sleep.
+const SLEEP_MIN: Duration = Duration::from_secs(5);
 /// A request that has not ended this long after its time is on a runtime that stands still.
 const FLIGHT_SLACK: Duration = Duration::from_secs(5);
 
@@ -94,6 +96,17 @@ impl Flight for Request {
     }
 }
 
+/// This moment by both clocks.
+fn now(clock: &dyn Clock) -> Moment {
+    (clock.monotonic(), clock.wall())
+}
+
+/// Whether more time has passed by the wall clock than by the monotonic one, which stands still while a machine sleeps.
+fn has_slept(then: Moment, now: Moment) -> bool {
+    let wall = now.1.duration_since(then.1).unwrap_or_default();
+    wall.saturating_sub(now.0.saturating_sub(then.0)) > SLEEP_MIN
+}
+
 impl Cached {
     /// A cache with nothing in it. Needs no runtime.
     #[must_use]
@@ -122,7 +135,7 @@ impl Inner {
     }
 
     fn now(&self) -> Moment {
-        (self.clock.monotonic(), self.clock.wall())
+        now(&*self.clock)
     }
 
     /// Starts a request on this runtime. The state is the caller's.
@@ -133,12 +146,20 @@ impl Inner {
     ) -> Request {
         let (landing, done) = watch::channel(());
         let (fetch, inner) = (Arc::clone(&self.fetch), Arc::downgrade(self));
+        let clock = Arc::clone(&self.clock);
         let task = runtime.spawn(async move {
             // Dropped with the task, even when the runtime ends first: whoever waits is told.
             let _landing = landing;
-            let result = fetch.fetch().await;
+            let mut began = now(&*clock);
+            let mut result = fetch.fetch().await;
+            // A machine that slept in the meantime cannot tell how much of the token's life is left. Once: a clock may go
+            // wrong for ever.
+            if result.is_ok() && has_slept(began, now(&*clock)) {
+                began = now(&*clock);
+                result = fetch.fetch().await;
+            }
             if let Some(inner) = Weak::upgrade(&inner) {
-                inner.land(result);
+                inner.land(began, result);
             }
         });
         let request = Request { done, task: task.abort_handle() };
@@ -149,12 +170,14 @@ impl Inner {
     /// Waits for a request to end; `false` when it takes longer than any should.
     async fn landed(&self, request: &Request) -> bool {
         let mut done = request.done.clone();
-        let limit = self.fetch.time_max().saturating_add(FLIGHT_SLACK);
+        // Twice, for a machine that sleeps in between.
+        let limit = self.fetch.time_max().saturating_mul(2).saturating_add(FLIGHT_SLACK);
         // Ends with an error when the sender is dropped, which is the landing.
         within(&self.clock, limit, done.changed()).await.is_some()
     }
 
-    fn land(&self, result: Result<FetchedToken, AuthError>) {
+    /// What a request has brought that began at this moment.
+    fn land(&self, began: Moment, result: Result<FetchedToken, AuthError>) {
         let headers = self.fetch.headers();
         let now = self.now();
         let result = result.and_then(|fetched| {
@@ -163,11 +186,12 @@ impl Inner {
             let stale_margin = STALE_MARGIN.min(life / 2);
             let jitter = JITTER_MAX.min(life / 20).mul_f64(fastrand::f64());
             let end = fetched.asked_at.saturating_add(life);
-            // The same moments by the other clock.
-            let wall = |at: Duration| match at.checked_sub(now.0) {
-                Some(ahead) => now.1 + ahead,
-                None => now.1 - (now.0 - at),
+            // The same moments by the other clock, counted from the request's beginning and from its end: the earlier.
+            let counted = |at: Duration, from: Moment| match at.checked_sub(from.0) {
+                Some(ahead) => from.1 + ahead,
+                None => from.1 - (from.0 - at),
             };
+            let wall = |at: Duration| counted(at, began).min(counted(at, now));
             let stale_at = end.saturating_sub(stale_margin + jitter);
             let dead_at = end.saturating_sub(DEAD_MARGIN.min(life / 10));
             let (stale_at, dead_at) = ((stale_at, wall(stale_at)), (dead_at, wall(dead_at)));
