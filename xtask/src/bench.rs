@@ -148,6 +148,48 @@ pub(crate) fn types() -> Outcome {
     if missed.is_empty() { Ok(()) } else { Err(format!("a \"must\" is missed: {}", missed.join(", "))) }
 }
 
+/// Runs differ by this many calls.
+const TOKENS: (u64, u64) = (1000, 11_000);
+/// What a token at hand may cost at most, of what it costs gcloud-auth.
+const TOKENS_MUST: f64 = 0.5;
+
+pub(crate) fn tokens() -> Outcome {
+    if !has("valgrind") {
+        return Err("valgrind is not there; run `cargo xtask setup`".to_owned());
+    }
+    let peers = root().join("xtask/peers");
+    run(cargo().args(["build", "--release", "--quiet", "--package", "bench-tokens"]).current_dir(&peers))?;
+    let program = peers.join("target/release/bench-tokens");
+    let cost = |tool: &[&str], label: &str, whose: &str| -> Outcome<f64> {
+        let run = |count: u64| -> Outcome<f64> {
+            let mut command = Command::new("valgrind");
+            let (_, said) = output(command.args(tool).arg(&program).args([whose, &count.to_string()]))?;
+            number_after(&said, label)
+        };
+        #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+        let difference = (TOKENS.1 - TOKENS.0) as f64;
+        Ok((run(TOKENS.1)? - run(TOKENS.0)?) / difference)
+    };
+    // Only what is inside of `measured_…` counts: the key is made afresh in every run, which costs now this and now that.
+    let instructions = |whose: &str| -> Outcome<f64> {
+        let tool = ["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*measured*"];
+        cost(&tool, "Collected : ", whose)
+    };
+    let (ours, theirs) = (instructions("ours")?, instructions("gcloud-auth")?);
+    let allocations = |whose: &str| cost(&["--leak-check=no"], "total heap usage: ", whose);
+    let (own, other) = (allocations("ours")?, allocations("gcloud-auth")?);
+    print("a token at hand        vertex-chat-auth   gcloud-auth   share   must");
+    print(&format!(
+        "instructions           {ours:>16.0} {theirs:>13.0}  {:.3}x  {TOKENS_MUST:.2}x",
+        ours / theirs
+    ));
+    print(&format!("allocations            {own:>16.2} {other:>13.2}           0"));
+    if ours / theirs > TOKENS_MUST || own > 0.05 {
+        return Err("a \"must\" is missed".to_owned());
+    }
+    Ok(())
+}
+
 struct Programs {
     folder: PathBuf,
     server: Server,

@@ -18,6 +18,7 @@ cargo xtask COMMAND
   setup           installs what the tests use: Python, Node and Debian packages
   bench client    instructions and allocations of the client beside async-openai's
   bench types     instructions of reading and writing beside derived structs'
+  bench tokens    instructions and allocations of a token at hand beside gcloud-auth's
 ";
 
 fn main() -> ExitCode {
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         ["setup"] => setup::run(),
         ["bench", "client"] => bench::client(),
         ["bench", "types"] => bench::types(),
+        ["bench", "tokens"] => bench::tokens(),
         _ => {
             run::say(HELP);
             return ExitCode::from(2);

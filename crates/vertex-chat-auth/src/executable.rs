@@ -30,7 +30,7 @@ const VERSION: u64 = 1;
 /// use std::time::SystemTime;
 /// use vertex_chat_auth::ExecutableAnswer;
 ///
-/// let said = br#"{"version": 1, "success": true, "id_token": "eyJ…",
+/// let said = br#"{"version": 1, "success": true, "id_token": "a.b.c",
 ///     "token_type": "urn:ietf:params:oauth:token-type:id_token", "expiration_time": 4102444800}"#;
 /// let answer = ExecutableAnswer::read(said)?;
 /// assert!(!answer.has_expired(SystemTime::now()));
