@@ -1,8 +1,12 @@
 //! The entry points of the fuzz targets in `tests/fuzz`, and of `tests/tests/entries.rs`. Each takes any bytes, and panics
 //! when a promise is broken.
 
+use std::sync::Arc;
+
+use vertex_chat_auth::{CredentialsOptions, Environment, ExecutableAnswer, TokenSource};
 use vertex_chat_params::{Dialect, Policy, Target, prepare_json, reduce_schema};
 use vertex_chat_sse::{Decoder, Item};
+use vertex_chat_transport::{Always, Body, Exchange, Request, Response, SimulatedClock, TransportError};
 use vertex_chat_types::{
     Accumulator, ApiError, ChatCompletion, ChatCompletionChunk, ChatRequest, Json, MERGED_BYTES_MAX,
     StreamEvent,
@@ -125,4 +129,90 @@ pub fn prepare(bytes: &[u8]) {
     let Ok(prepared) = prepare_json(body.to_vec(), &target) else { return };
     let again = prepare_json(prepared.body().to_vec(), &target).expect("it was prepared before");
     assert_eq!(again.body(), prepared.body());
+}
+
+/// Somebody who answers everything with the same bytes, but for the first question where that is another's.
+#[derive(Debug)]
+struct Answers {
+    first: Option<&'static str>,
+    status: u16,
+    bytes: Vec<u8>,
+    asked: std::sync::atomic::AtomicU32,
+}
+
+#[async_trait::async_trait]
+impl Exchange for Answers {
+    async fn send(&self, _: Request) -> Result<Response, TransportError> {
+        let number = self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        assert!(number < 20, "there is no end of asking");
+        let (status, body) = match self.first {
+            Some(first) if number == 0 => (200, first.as_bytes().to_vec()),
+            _ => (self.status, self.bytes.clone()),
+        };
+        let mut response = Response::new(Body::from(bytes::Bytes::from(body)));
+        *response.status_mut() = http::StatusCode::from_u16(status).expect("a status");
+        Ok(response)
+    }
+}
+
+fn credentials_options(answers: Answers) -> CredentialsOptions {
+    // Waits between attempts pass at once; the time that a request has does not.
+    let clock = SimulatedClock::new().with_instant_sleeps(std::time::Duration::from_secs(9));
+    CredentialsOptions::new(Arc::new(Always(Arc::new(answers))), Arc::new(clock))
+        .with_environment(Environment::of::<&str, &str>([]))
+}
+
+/// A credential file is read or refused in one line that shows no secret of it.
+///
+/// # Panics
+/// When that is not so.
+pub fn credentials(bytes: &[u8]) {
+    let answers = Answers { first: None, status: 200, bytes: Vec::new(), asked: 0.into() };
+    let result = credentials_options(answers).from_json(bytes, "the file");
+    let shown = match &result {
+        Ok(found) => format!("{found:?}"),
+        Err(error) => format!("{error}\n{error:?}"),
+    };
+    let Ok(serde_json::Value::Object(fields)) = serde_json::from_slice(bytes) else { return };
+    for secret in ["private_key", "client_secret", "refresh_token"] {
+        let text = fields.get(secret).and_then(serde_json::Value::as_str).unwrap_or_default();
+        // What stands elsewhere in the file as well is no secret.
+        let is_secret = text.len() > 20 && String::from_utf8_lossy(bytes).matches(text).count() == 1;
+        assert!(!is_secret || !shown.contains(text), "{shown}");
+    }
+}
+
+/// What a token endpoint, the security token service and iamcredentials answer becomes a token or an error, soon.
+///
+/// # Panics
+/// When that is not so.
+pub fn tokens(bytes: &[u8]) {
+    const LOGIN: &str =
+        r#"{"type":"authorized_user","client_id":"c","client_secret":"s","refresh_token":"r"}"#;
+    let Some((how, bytes)) = bytes.split_first() else { return };
+    let statuses = [200, 200, 200, 400, 401, 403, 429, 503];
+    let status = statuses[usize::from(how >> 1) % statuses.len()];
+    let acting = format!(
+        r#"{{"type":"impersonated_service_account","source_credentials":{LOGIN},"service_account_impersonation_url":"https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/a@b:generateAccessToken"}}"#
+    );
+    let (file, first) = match how & 1 {
+        0 => (LOGIN, None),
+        _ => (acting.as_str(), Some(r#"{"access_token":"first","expires_in":3599}"#)),
+    };
+    let answers = Answers { first, status, bytes: bytes.to_vec(), asked: 0.into() };
+    let found = credentials_options(answers).from_json(file.as_bytes(), "the file").expect("it is one");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    match runtime.block_on(found.refresh()) {
+        Ok(token) => assert!(!token.secret().expose().is_empty() && status == 200),
+        Err(error) => assert!(error.to_string().len() < 4096 && !error.to_string().contains('\n'), "{error}"),
+    }
+}
+
+/// What an executable says is a token or an error.
+pub fn executable(bytes: &[u8]) {
+    let now = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_767_225_600);
+    match ExecutableAnswer::read(bytes) {
+        Ok(answer) => _ = (answer.has_expired(now), format!("{answer:?}")),
+        Err(error) => _ = error.to_string(),
+    }
 }

@@ -8,8 +8,16 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use vertex_chat_tests::{entries, root, shared};
 
-const ENTRIES: [fn(&[u8]); 5] =
-    [entries::types, entries::sse, entries::schema, entries::errors, entries::prepare];
+const ENTRIES: [fn(&[u8]); 8] = [
+    entries::types,
+    entries::sse,
+    entries::schema,
+    entries::errors,
+    entries::prepare,
+    entries::credentials,
+    entries::tokens,
+    entries::executable,
+];
 
 /// Texts to begin from: a few of our own, and recorded ones where they are.
 static SEEDS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
@@ -18,6 +26,14 @@ static SEEDS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"id":"a","function":{"name":"f","arguments":"{"}}]}}]}"#,
         r##"{"type":"object","properties":{"a":{"allOf":[{"$ref":"#/$defs/A"},{"const":1}]}},"$defs":{"A":{"enum":["a",null]}}}"##,
         r#"[{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED","details":[{"@type":"x.RetryInfo","retryDelay":"3s"}]}}]"#,
+        r#"{"type":"authorized_user","client_id":"c","client_secret":"a secret of the client","refresh_token":"r","quota_project_id":"p"}"#,
+        r#"{"type":"external_account","audience":"//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/q","subject_token_type":"urn:ietf:params:oauth:token-type:jwt","token_url":"https://sts.googleapis.com/v1/token","credential_source":{"url":"http://127.0.0.1/","headers":{"a":"b"},"format":{"type":"json","subject_token_field_name":"t"}},"service_account_impersonation_url":"https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/a@b:generateAccessToken","service_account_impersonation":{"token_lifetime_seconds":600}}"#,
+        r#"{"type":"impersonated_service_account","delegates":["projects/-/serviceAccounts/d@b"],"service_account_impersonation_url":"https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/a@b:generateAccessToken","source_credentials":{"type":"external_account_authorized_user","client_id":"c","client_secret":"s","refresh_token":"r","token_url":"https://sts.googleapis.com/v1/oauthtoken"}}"#,
+        r#"0{"access_token":"t","expires_in":"3599","refresh_token":"another"}"#,
+        r#"1{"accessToken":"t","expireTime":"2026-01-01T01:00:00.5+01:00"}"#,
+        r#"6{"error":"invalid_grant","error_description":"Invalid JWT Signature."}"#,
+        r#"{"version":1,"success":true,"token_type":"urn:ietf:params:oauth:token-type:saml2","saml_response":"s","expiration_time":1767225601}"#,
+        r#"{"version":1,"success":false,"code":"401","message":"no"}"#,
         "event: a\ndata: {\"choices\":[]}\r\n\r\ndata: [DONE]\n\n{\"error\":1}",
     ];
     let mut seeds: Vec<Vec<u8>> = own.iter().map(|it| it.as_bytes().to_vec()).collect();
