@@ -133,6 +133,45 @@ fn unmodified_clients_read_what_the_emulator_sends() {
     assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
 }
 
+#[test]
+fn every_place_of_the_credentials_page_gets_to_a_model() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        absent("curl", "install curl");
+        return;
+    }
+    let page = std::fs::read_to_string(root().join("docs/credentials.md")).unwrap();
+    let blocks: Vec<&str> = page.split("```sh\n").skip(1).map(|it| it.split_once("```").unwrap().0).collect();
+    assert_eq!(blocks.len(), 7, "a laptop, Google's machines, AWS, Azure, GitHub, a file, a key");
+    let emulate = Emulate::start("credentials-page", &[]);
+    let program = vertex_chat_tests::program();
+    for block in blocks {
+        let folder = Folder::new("place");
+        // As the program is started everywhere in these tests: without anything of this environment.
+        let mut shell = vertex_chat_tests::process::vertex_chat(&[]);
+        let variables: Vec<_> = shell.get_envs().map(|(name, _)| name.to_owned()).collect();
+        shell = Command::new("sh");
+        for name in variables {
+            shell.env_remove(name);
+        }
+        let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
+        shell.args(["-eu", "-c", block]).current_dir(folder.path("")).env("PATH", path);
+        shell.env("EMULATOR", &emulate.url).env("HOME", folder.path("home"));
+        let output = run(&mut shell, "");
+        assert!(output.status.success(), "{block}\n{}{}", stdout(&output), stderr(&output));
+        assert!(stdout(&output).contains("hello"), "{block}\n{}", stdout(&output));
+    }
+}
+
+#[test]
+fn the_credentials_page_names_every_variable() {
+    let page = std::fs::read_to_string(root().join("docs/credentials.md")).unwrap();
+    for (name, why) in vertex_chat::auth::VARIABLES_NOT_READ {
+        let why =
+            why.replace("GCE_METADATA_HOST", "`GCE_METADATA_HOST`").replace("NO_GCE_CHECK", "`NO_GCE_CHECK`");
+        assert!(page.contains(&format!("| `{name}` | {why} |")), "{name}: {why}");
+    }
+}
+
 /// Runs an example of the facade against the emulator.
 fn example(name: &str, arguments: &[&str], emulate: &Emulate) -> (String, String) {
     let mut cargo = Command::new(env!("CARGO"));

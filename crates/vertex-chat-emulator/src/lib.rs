@@ -601,7 +601,9 @@ impl Emulator {
             "url.json" => external(Identity::Url),
             "azure.json" => external(Identity::Azure),
             "github.json" => external(Identity::GitHub),
-            "aws.json" => external(Identity::Aws),
+            // With AWS's own addresses, as every such file has: credentials then come from the environment.
+            "aws.json" => external(Identity::Aws)
+                .map(|it| it.replace(&format!("{base_url}/latest/"), "http://169.254.169.254/latest/")),
             _ => None,
         }
     }
