@@ -12,9 +12,10 @@ use vertex_chat::auth::{
     AuthError, AuthErrorKind, Credentials, CredentialsKind, CredentialsOptions, Environment,
     ServiceAccountKey, TokenForm, TokenSource,
 };
-use vertex_chat::transport::SimulatedClock;
-use vertex_chat_tests::process::Folder;
+use vertex_chat::transport::{HttpConnector, SimulatedClock, SystemClock};
+use vertex_chat_tests::process::{Folder, python, run, stderr, stdout};
 use vertex_chat_tests::replay::{Asked, PORT, Recording, Replay};
+use vertex_chat_tests::upstream::{Step, Upstream, answer};
 use vertex_chat_tests::{base64_url, shared, shared_json, vector_key_pem};
 
 /// The time at which Google's Python library was recorded.
@@ -375,6 +376,63 @@ fn acceptance_4_a_token_that_the_key_signs_has_the_recorded_claims() {
         assert_eq!(ours["exp"].as_u64().unwrap() - ours["iat"].as_u64().unwrap(), 3600);
         assert!(ours.get("aud").is_some() != ours.get("scope").is_some(), "one of the two");
         assert!(recording.seen().is_empty(), "nobody is asked");
+    }
+}
+
+/// Points 1 and 17: whoever else checks such tokens finds ours good.
+#[tokio::test]
+async fn acceptance_1_independent_verifiers_accept_our_assertions() {
+    let (Some(keys), Some(python)) = (shared("vectors/auth/keys"), python("assertion.py")) else { return };
+    let answer = answer("200 OK", "application/json", &[], br#"{"access_token":"t","expires_in":3599}"#);
+    let upstream = Upstream::start(vec![vec![Step::Write(answer)]]).await;
+    let mut tokens = Vec::new();
+    for form in [
+        TokenForm::Exchanged,
+        TokenForm::SelfSigned,
+        TokenForm::SelfSignedForAudience("https://x/".to_owned()),
+    ] {
+        let file = json!({"type": "service_account", "client_email": "a@b", "private_key_id": "the-key",
+            "private_key": vector_key_pem("sa_pkcs8").unwrap(), "token_uri": format!("{}/token", upstream.url())});
+        let found = CredentialsOptions::new(Arc::new(HttpConnector::new()), Arc::new(SystemClock))
+            .with_environment(Environment::of::<&str, &str>([]))
+            .with_token_form(form.clone())
+            .from_json(file.to_string().as_bytes(), "a test")
+            .unwrap();
+        let token = found.refresh().await.unwrap();
+        if form == TokenForm::Exchanged {
+            let body = String::from_utf8(upstream.seen()[0].body.clone()).unwrap();
+            let mut names: Vec<&str> = body.split('&').map(|it| it.split('=').next().unwrap()).collect();
+            names.sort_unstable();
+            assert_eq!(names, ["assertion", "grant_type"]);
+            tokens.push(body.split("assertion=").nth(1).unwrap().split('&').next().unwrap().to_owned());
+        } else {
+            tokens.push(token.secret().expose().to_owned());
+        }
+    }
+    let mut python = python;
+    python.arg(keys.join("sa_cert.pem")).arg(format!("{}/token", upstream.url()));
+    let output = tokio::task::spawn_blocking(move || run(&mut python, &tokens.join("\n"))).await.unwrap();
+    assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+    assert_eq!(stdout(&output).trim(), "3 tokens are good, twice");
+}
+
+#[test]
+fn acceptance_3_both_encodings_of_a_key_are_read_and_a_broken_one_is_not_shown() {
+    let Some(pem) = vector_key_pem("sa_pkcs8") else { return };
+    let folder = Folder::new("keys");
+    let options = CredentialsOptions::new(Arc::new(HttpConnector::new()), Arc::new(SystemClock));
+    let read = |pem: &str| {
+        let file = json!({"type": "service_account", "client_email": "a@b", "private_key": pem});
+        options.from_file(folder.file("key.json", file.to_string()))
+    };
+    read(&pem).unwrap();
+    read(&vector_key_pem("sa_pkcs1").unwrap()).unwrap();
+    let middle = &pem[200..260];
+    for broken in [pem.replace(middle, ""), pem.replace("PRIVATE", "PUBLIC"), middle.to_owned()] {
+        let error = read(&broken).unwrap_err();
+        let path = folder.path("key.json").display().to_string();
+        assert!(error.to_string().contains(&path) && error.to_string().contains("private key"), "{error}");
+        assert!(!format!("{error}{error:?}").contains(&pem[300..340]), "{error}");
     }
 }
 

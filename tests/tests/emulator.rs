@@ -18,7 +18,7 @@ use vertex_chat_tests::{shared, shared_json};
 use vertex_chat_types::{Accumulator, ApiError, ChatCompletion, ChatCompletionChunk};
 
 #[tokio::test]
-async fn every_assertion_of_the_vectors_is_judged_as_expected() {
+async fn acceptance_16_every_assertion_of_the_vectors_is_judged_as_expected() {
     let Some(vectors) = shared_json("vectors/auth/assertions_for_emulator.json") else { return };
     let pem = std::fs::read_to_string(shared("vectors/auth/keys/sa_public.pem").unwrap()).unwrap();
     let der: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
@@ -271,7 +271,7 @@ async fn what_the_service_ignores_is_ignored_and_what_it_takes_is_taken() {
 }
 
 #[tokio::test]
-async fn tokens_are_missing_wrong_expired_or_revoked_each_with_its_reason() {
+async fn acceptance_18_tokens_are_missing_wrong_expired_or_revoked_each_with_its_reason() {
     let world = World::new().await;
     let path = format!("{PARENT}/openapi/chat/completions");
     let reason = |token: Option<String>| {

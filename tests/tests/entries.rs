@@ -54,14 +54,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn noise_breaks_no_promise(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn acceptance_14_noise_breaks_no_promise(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         for entry in ENTRIES {
             entry(&bytes);
         }
     }
 
     #[test]
-    fn changed_bytes_break_no_promise(
+    fn acceptance_14_changed_bytes_break_no_promise(
         seed in any::<Index>(),
         changes in proptest::collection::vec((any::<Index>(), any::<u8>(), 0_u8..3), 0..6),
     ) {

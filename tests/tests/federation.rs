@@ -86,7 +86,7 @@ fn executable_answer(fields: Value) -> String {
 }
 
 #[tokio::test]
-async fn every_identity_talks_to_a_model_with_and_without_an_account() {
+async fn acceptance_8_every_identity_talks_to_a_model_with_and_without_an_account() {
     let world = world("identities").await;
     let subject = world.running.emulator().subject_token();
     let good = world.program(&format!("echo '{}'", executable_answer(json!({}))));
@@ -133,7 +133,7 @@ async fn a_project_is_found_by_the_pools_number() {
 }
 
 #[tokio::test]
-async fn aws_is_asked_by_session_and_needs_no_machine_with_variables() {
+async fn acceptance_8_aws_is_asked_by_session_and_needs_no_machine_with_variables() {
     let world = world("aws").await;
     let json = world.external(&Identity::Aws);
     let machine =
@@ -199,7 +199,7 @@ async fn a_program_may_bring_subject_tokens_of_its_own() {
 }
 
 #[tokio::test]
-async fn an_account_is_acted_as_from_a_login_a_key_and_an_account() {
+async fn acceptance_7_an_account_is_acted_as_from_a_login_a_key_and_an_account() {
     let world = world("accounts").await;
     let (emulator, url) = (world.running.emulator(), world.running.base_url());
     let login = emulator.authorized_user_json(&url);
@@ -215,10 +215,6 @@ async fn an_account_is_acted_as_from_a_login_a_key_and_an_account() {
             world.talk(found).await.unwrap();
         }
     }
-    let external_user = world.read(&emulator.external_account_authorized_user_json(&url)).unwrap();
-    assert_eq!(external_user.kind(), CredentialsKind::ExternalAccountAuthorizedUser);
-    world.talk(external_user).await.unwrap();
-
     // An account for an account for an account …: at some depth it is a mistake.
     let mut file = world.running.service_account_json();
     for _ in 0..6 {
@@ -229,7 +225,17 @@ async fn an_account_is_acted_as_from_a_login_a_key_and_an_account() {
 }
 
 #[tokio::test]
-async fn who_may_not_act_as_an_account_is_told_which_role_is_missing() {
+async fn acceptance_9_a_federated_login_talks_to_a_model() {
+    let world = world("federated-login").await;
+    let (emulator, url) = (world.running.emulator(), world.running.base_url());
+    let external_user = world.read(&emulator.external_account_authorized_user_json(&url)).unwrap();
+    assert_eq!(external_user.kind(), CredentialsKind::ExternalAccountAuthorizedUser);
+    world.talk(external_user).await.unwrap();
+    assert_eq!(world.paths()[0], "/v1/oauthtoken 200");
+}
+
+#[tokio::test]
+async fn acceptance_7_who_may_not_act_as_an_account_is_told_which_role_is_missing() {
     let world = world("role").await;
     let (emulator, url) = (world.running.emulator(), world.running.base_url());
     let file = emulator.impersonated_service_account_json(&url, &world.running.service_account_json(), false);
@@ -272,7 +278,7 @@ async fn a_source_token_that_is_refused_is_replaced_once() {
 }
 
 #[tokio::test]
-async fn the_end_of_an_accounts_token_is_by_the_servers_clock() {
+async fn acceptance_7_the_end_of_an_accounts_token_is_by_the_servers_clock() {
     // This machine is ten minutes fast: by its own clock the token would be over before its time.
     for (answered, date, life) in [
         ("2026-01-01T01:00:00.5Z", "Thu, 01 Jan 2026 00:00:00 GMT", 3600),
@@ -317,7 +323,7 @@ async fn the_end_of_an_accounts_token_is_by_the_servers_clock() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_replaced_is_read_for_every_token() {
+async fn acceptance_8_a_file_that_is_replaced_is_read_for_every_token() {
     let world = world("rotated").await;
     let file = world.token_file("an old token");
     let found = world.read(&world.external(&file)).unwrap();
@@ -346,7 +352,7 @@ async fn a_file_that_is_replaced_is_read_for_every_token() {
 }
 
 #[tokio::test]
-async fn the_security_token_service_is_asked_again_where_that_helps() {
+async fn acceptance_8_the_security_token_service_is_asked_again_where_that_helps() {
     let world = world("sts").await;
     let busy = Fault::at(FaultPlace::Sts).times(2).status(StatusCode::SERVICE_UNAVAILABLE, "unavailable");
     world.running.emulator().add_fault(busy);
@@ -366,7 +372,7 @@ async fn the_security_token_service_is_asked_again_where_that_helps() {
 }
 
 #[tokio::test]
-async fn a_clients_secret_goes_in_standard_base64() {
+async fn acceptance_8_a_clients_secret_goes_in_standard_base64() {
     let world = world("basic").await;
     let mut file: Value = serde_json::from_str(&world.external(&Identity::Url)).unwrap();
     let user: Value = serde_json::from_str(
@@ -384,7 +390,7 @@ async fn a_clients_secret_goes_in_standard_base64() {
 }
 
 #[tokio::test]
-async fn a_program_is_run_only_where_that_is_allowed_and_never_for_long() {
+async fn acceptance_8_a_program_is_run_only_where_that_is_allowed_and_never_for_long() {
     let world = world("executable").await;
     let read = |command: &str, change: &dyn Fn(&mut Value)| {
         let mut file: Value =
@@ -441,7 +447,7 @@ async fn a_program_is_run_only_where_that_is_allowed_and_never_for_long() {
 }
 
 #[tokio::test]
-async fn a_program_is_told_whom_it_is_for_and_its_output_file_is_read_first() {
+async fn acceptance_8_a_program_is_told_whom_it_is_for_and_its_output_file_is_read_first() {
     let world = world("output").await;
     let seen = world.folder.path("seen");
     let output = world.folder.path("output.json");
@@ -497,7 +503,7 @@ async fn a_program_is_told_whom_it_is_for_and_its_output_file_is_read_first() {
 }
 
 #[tokio::test]
-async fn a_program_that_hangs_is_ended_with_all_that_it_started() {
+async fn acceptance_8_a_program_that_hangs_is_ended_with_all_that_it_started() {
     let world = world("hangs").await;
     let pids = world.folder.path("pids");
     let command = world.program(&format!(
@@ -667,7 +673,7 @@ impl Certificates {
 }
 
 #[tokio::test]
-async fn a_certificate_is_an_identity_and_may_be_replaced_at_any_moment() {
+async fn acceptance_8_a_certificate_is_an_identity_and_may_be_replaced_at_any_moment() {
     let world = world("x509").await;
     let certificates = Certificates::new();
     let (port, guests) = certificates.guard(world.running.address()).await;

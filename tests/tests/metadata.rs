@@ -33,7 +33,7 @@ fn find(clock: &SimulatedClock, variables: &[(&str, &str)]) -> Credentials {
 }
 
 #[tokio::test]
-async fn a_machine_of_googles_needs_no_credentials() {
+async fn acceptance_6_a_machine_of_googles_needs_no_credentials() {
     let clock = SimulatedClock::new();
     let running = emulator(&clock).await;
     let url = running.base_url();
@@ -69,7 +69,7 @@ async fn a_machine_of_googles_needs_no_credentials() {
 }
 
 #[tokio::test]
-async fn where_there_is_none_every_place_is_told() {
+async fn acceptance_6_where_there_is_none_every_place_is_told() {
     let closed = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().to_string()
@@ -95,7 +95,7 @@ async fn where_there_is_none_every_place_is_told() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_is_waited_for_a_second() {
+async fn acceptance_6_a_server_that_says_nothing_is_waited_for_a_second() {
     let silent = Upstream::start(vec![vec![Step::Stall]]).await;
     let clock = SimulatedClock::new();
     let found = find(&clock, &[("GCE_METADATA_IP", host(&silent.url()))]);
@@ -115,7 +115,7 @@ async fn a_server_that_says_nothing_is_waited_for_a_second() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_ready_yet_is_waited_for_where_it_is_known_to_be() {
+async fn acceptance_6_a_server_that_is_not_ready_yet_is_waited_for_where_it_is_known_to_be() {
     let busy = || vec![Step::Write(answer("503 Service Unavailable", "text/plain", &[], b"starting"))];
     let token = answer("200 OK", "application/json", &[], br#"{"access_token":"t","expires_in":3599}"#);
     let mut steps = vec![vec![Step::Reset]];
@@ -132,7 +132,7 @@ async fn a_server_that_is_not_ready_yet_is_waited_for_where_it_is_known_to_be() 
 }
 
 #[tokio::test]
-async fn a_machine_without_an_account_says_what_to_do() {
+async fn acceptance_6_a_machine_without_an_account_says_what_to_do() {
     let upstream =
         Upstream::start(vec![vec![Step::Write(answer("404 Not Found", "text/html", &[], b"<html>"))]]).await;
     let clock = SimulatedClock::new().with_instant_sleeps(Duration::from_secs(9));
@@ -153,7 +153,7 @@ impl Connector for Noted {
 }
 
 #[test]
-fn no_proxy_comes_between_and_who_does_not_want_it_is_not_asked() {
+fn acceptance_6_no_proxy_comes_between_and_who_does_not_want_it_is_not_asked() {
     let connector = Arc::new(Noted::default());
     let find = |variables: &[(&str, &str)]| {
         CredentialsOptions::new(Arc::clone(&connector) as Arc<dyn Connector>, Arc::new(SystemClock))

@@ -71,7 +71,7 @@ fn print_chain(error: &dyn std::error::Error) -> String {
 }
 
 #[tokio::test]
-async fn secrets_and_prompts_are_printed_nowhere() {
+async fn acceptance_13_secrets_and_prompts_are_printed_nowhere() {
     let log = listen();
     tracing::trace!("listening");
 

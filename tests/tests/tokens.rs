@@ -142,7 +142,7 @@ async fn a_foreign_key_is_refused_with_the_cause_and_the_remedy() {
 }
 
 #[tokio::test]
-async fn a_token_endpoint_that_fails_is_asked_again_and_then_told_of() {
+async fn acceptance_12_a_token_endpoint_that_fails_is_asked_again_and_then_told_of() {
     let world = world().await;
     let busy =
         |times| Fault::at(FaultPlace::Token).times(times).status(StatusCode::SERVICE_UNAVAILABLE, "busy");
@@ -228,7 +228,7 @@ async fn a_valid_token_keeps_being_used_while_the_endpoint_fails() {
 }
 
 #[tokio::test]
-async fn answers_of_garbage_give_a_clear_error_and_no_panic() {
+async fn acceptance_12_answers_of_garbage_give_a_clear_error_and_no_panic() {
     let garbage: [(&str, &str, &str); 8] = [
         ("200 OK", "<html>", "answered 200 with something that is not JSON"),
         ("200 OK", "", "answered 200 with nothing"),
@@ -285,7 +285,7 @@ fn token_answer(token: &str) -> Vec<Step> {
 }
 
 #[tokio::test]
-async fn a_thousand_callers_make_one_request_cold_and_at_expiry() {
+async fn acceptance_11_a_thousand_callers_make_one_request_cold_and_at_expiry() {
     let upstream = Upstream::start(vec![token_answer("first"), token_answer("second")]).await;
     let clock = SimulatedClock::new();
     let tokens = Arc::new(source_with_clock(&upstream.url(), clock.clone()));
@@ -307,7 +307,7 @@ async fn a_thousand_callers_make_one_request_cold_and_at_expiry() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_callers_on_two_threads_make_one_request_too() {
+async fn acceptance_11_a_thousand_callers_on_two_threads_make_one_request_too() {
     let upstream = Upstream::start(vec![token_answer("only")]).await;
     let tokens = Arc::new(source(&upstream.url()));
     let callers: Vec<_> = (0..1000)
@@ -323,7 +323,7 @@ async fn a_thousand_callers_on_two_threads_make_one_request_too() {
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_takes_nobody_with_it() {
+async fn acceptance_11_a_caller_that_goes_away_takes_nobody_with_it() {
     let upstream = Upstream::start(vec![token_answer("only")]).await;
     let tokens = Arc::new(source(&upstream.url()));
     let mut leader = Box::pin(tokens.refresh());
@@ -342,7 +342,7 @@ async fn a_caller_that_goes_away_takes_nobody_with_it() {
 }
 
 #[test]
-fn a_runtime_that_ends_in_the_middle_leaves_the_source_usable() {
+fn acceptance_11_a_runtime_that_ends_in_the_middle_leaves_the_source_usable() {
     // No runtime here: making the source needs none.
     let script = [Step::Stall];
     let server = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -366,7 +366,7 @@ fn futures_poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
 }
 
 #[tokio::test]
-async fn a_stale_token_is_given_at_once_while_one_refresh_hangs() {
+async fn acceptance_11_a_stale_token_is_given_at_once_while_one_refresh_hangs() {
     let upstream = Upstream::start(vec![token_answer("first"), vec![Step::Stall]]).await;
     let clock = SimulatedClock::new();
     let tokens = source_with_clock(&upstream.url(), clock.clone());
@@ -386,7 +386,7 @@ async fn a_stale_token_is_given_at_once_while_one_refresh_hangs() {
 }
 
 #[tokio::test]
-async fn a_short_life_does_not_mean_a_request_per_call() {
+async fn acceptance_11_a_short_life_does_not_mean_a_request_per_call() {
     let body = br#"{"access_token":"short","expires_in":60}"#;
     let upstream =
         Upstream::start(vec![vec![Step::Write(answer("200 OK", "application/json", &[], body))]]).await;
@@ -400,7 +400,7 @@ async fn a_short_life_does_not_mean_a_request_per_call() {
 }
 
 #[tokio::test]
-async fn both_clocks_count_and_the_earlier_end_wins() {
+async fn acceptance_11_both_clocks_count_and_the_earlier_end_wins() {
     let upstream = Upstream::start(vec![token_answer("t")]).await;
     let clock = SimulatedClock::new();
     let tokens = source_with_clock(&upstream.url(), clock.clone());
@@ -418,7 +418,7 @@ async fn both_clocks_count_and_the_earlier_end_wins() {
 }
 
 #[tokio::test]
-async fn invalidating_an_old_token_does_nothing() {
+async fn acceptance_11_invalidating_an_old_token_does_nothing() {
     let upstream = Upstream::start(vec![token_answer("first"), token_answer("second")]).await;
     let clock = SimulatedClock::new();
     let tokens = source_with_clock(&upstream.url(), clock);
@@ -431,7 +431,7 @@ async fn invalidating_an_old_token_does_nothing() {
 }
 
 #[tokio::test]
-async fn dropping_a_source_stops_its_request() {
+async fn acceptance_11_dropping_a_source_stops_its_request() {
     let upstream = Upstream::start(vec![vec![Step::Stall]]).await;
     let tokens = source_with_clock(&upstream.url(), SimulatedClock::new());
     let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
@@ -451,7 +451,7 @@ async fn dropping_a_source_stops_its_request() {
 }
 
 #[tokio::test]
-async fn the_request_is_what_google_documents() {
+async fn acceptance_1_the_request_is_what_google_documents() {
     let upstream = Upstream::start(vec![token_answer("t")]).await;
     source(&upstream.url()).refresh().await.unwrap();
     let seen = upstream.seen().remove(0);
@@ -488,7 +488,7 @@ async fn the_request_is_what_google_documents() {
 }
 
 #[tokio::test]
-async fn a_key_can_sign_its_own_token_and_then_nobody_is_asked() {
+async fn acceptance_4_a_key_can_sign_its_own_token_and_then_nobody_is_asked() {
     let clock: Arc<dyn Clock> = Arc::new(SimulatedClock::new());
     let connector = Arc::new(HttpConnector::new());
     let json = Emulator::new(Arc::clone(&clock)).service_account_json("http://127.0.0.1:1").unwrap();

@@ -130,7 +130,7 @@ fn expected(printed: &str, also: &[&str]) {
 }
 
 #[tokio::test]
-async fn googles_python_library_gets_tokens_in_every_flow_and_talks_to_a_model() {
+async fn acceptance_17_googles_python_library_gets_tokens_in_every_flow_and_talks_to_a_model() {
     let Some(mut command) = python("credentials.py") else { return };
     let google = Google::start("google-auth").await;
     google.write_all();
@@ -148,7 +148,7 @@ async fn googles_python_library_gets_tokens_in_every_flow_and_talks_to_a_model()
 }
 
 #[tokio::test]
-async fn googles_node_library_gets_tokens_in_every_flow_and_talks_to_a_model() {
+async fn acceptance_17_googles_node_library_gets_tokens_in_every_flow_and_talks_to_a_model() {
     let Some(library) = tool("node/node_modules/google-auth-library") else { return };
     let google = Google::start("google-auth-library").await;
     google.write_all();

@@ -59,7 +59,7 @@ fn form(body: &[u8]) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
-async fn a_login_where_gcloud_leaves_it_talks_to_a_model() {
+async fn acceptance_5_a_login_where_gcloud_leaves_it_talks_to_a_model() {
     let running = emulator(&SimulatedClock::new()).await;
     let folder = Folder::new("gcloud");
     let _ = folder.file(FILE, login(&running));
@@ -134,7 +134,7 @@ async fn the_request_is_the_form_that_googles_library_sends() {
 }
 
 #[tokio::test]
-async fn a_new_refresh_token_takes_the_place_of_the_old() {
+async fn acceptance_5_a_new_refresh_token_takes_the_place_of_the_old() {
     let answers = [
         json!({"access_token": "t1", "expires_in": 1, "refresh_token": "canary-2"}),
         json!({"access_token": "t2", "expires_in": 3599}),
@@ -156,7 +156,7 @@ async fn a_new_refresh_token_takes_the_place_of_the_old() {
 }
 
 #[tokio::test]
-async fn a_login_that_is_over_says_how_to_log_in_again() {
+async fn acceptance_5_a_login_that_is_over_says_how_to_log_in_again() {
     let refusal = |status: &str, body: Value| {
         vec![Step::Write(answer(status, "application/json", &[], body.to_string().as_bytes()))]
     };
@@ -180,7 +180,7 @@ async fn a_login_that_is_over_says_how_to_log_in_again() {
 }
 
 #[tokio::test]
-async fn logging_in_again_heals_a_running_program() {
+async fn acceptance_5_logging_in_again_heals_a_running_program() {
     let clock = SimulatedClock::new().with_instant_sleeps(Duration::from_secs(5));
     let running = emulator(&clock).await;
     let folder = Folder::new("login-again");
@@ -206,7 +206,7 @@ async fn logging_in_again_heals_a_running_program() {
 }
 
 #[test]
-fn what_is_missing_in_a_login_is_named() {
+fn acceptance_5_what_is_missing_in_a_login_is_named() {
     let read = |fields: Value| {
         options(Environment::of::<&str, &str>([]))
             .from_json(fields.to_string().as_bytes(), "the file")

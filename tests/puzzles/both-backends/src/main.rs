@@ -1,4 +1,5 @@
-//! Both backends of jsonwebtoken and of rustls are on: what relies on the process's default panics, we do not.
+//! Both backends of jsonwebtoken and of rustls are on: what relies on the process's default panics, we do not (point 15 of
+//! the acceptance list for credentials).
 
 use std::panic::catch_unwind;
 use std::sync::Arc;
