@@ -7,6 +7,7 @@ pub struct Readme;
 
 pub mod behaviours;
 pub mod entries;
+pub mod log;
 pub mod process;
 pub mod replay;
 pub mod schema;

@@ -326,3 +326,32 @@ fn ctrl_c_ends_the_reading_of_stdin() {
     running.signal("INT");
     assert_eq!(running.code(), Some(130));
 }
+
+#[test]
+fn the_emulator_stands_in_for_googles_hosts_by_what_it_prints() {
+    let mut running =
+        Running::start(&mut vertex_chat(&["emulate", "--port", "0", "--quiet", "--proxy", "--print-env"]));
+    let mut variables = Vec::new();
+    while variables.len() < 12 {
+        let line = running.line();
+        let (name, value) = line.strip_prefix("export ").unwrap().split_once('=').unwrap();
+        variables.push((name.to_owned(), value.trim_matches('\'').to_owned()));
+    }
+    let path = |name: &str| variables.iter().find(|(known, _)| known == name).unwrap().1.clone();
+    // By the key file, and by the metadata server; to Vertex by its own name either way.
+    for without in ["GCE_METADATA_HOST", "GOOGLE_APPLICATION_CREDENTIALS"] {
+        let mut command = vertex_chat(&["chat", "hello"]);
+        command.env_remove("NO_GCE_CHECK").env("HOME", "/nowhere");
+        let of_interest = |name: &str| name != "OPENAI_BASE_URL" && name != without;
+        command
+            .envs(variables.iter().filter(|(name, _)| of_interest(name)).map(|(name, value)| (name, value)));
+        let output = run(&mut command, "");
+        assert!(output.status.success() && stdout(&output).contains("hello"), "{}", stderr(&output));
+    }
+    // Told to end, it takes its files with it.
+    let files = [path("GOOGLE_APPLICATION_CREDENTIALS"), path("SSL_CERT_FILE")];
+    assert!(files.iter().all(|it| std::path::Path::new(it).exists()));
+    running.signal("TERM");
+    let _ = running.end();
+    assert!(files.iter().all(|it| !std::path::Path::new(it).exists()));
+}

@@ -2,37 +2,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says no more than that it failed")]
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use vertex_chat::auth::{
-    AccessToken, CredentialsOptions, Environment, Secret, ServiceAccountKey, TokenSource,
+    AccessToken, AwsCredentials, CredentialsOptions, Environment, Secret, ServiceAccountKey, TokenSource,
 };
 use vertex_chat::transport::{HttpConnector, SimulatedClock};
 use vertex_chat::{ChatRequest, Client, ContentPart, Message};
-use vertex_chat_emulator::Emulator;
+use vertex_chat_emulator::{Emulator, Identity};
 use vertex_chat_tests::behaviours::behaviours;
+use vertex_chat_tests::log::Log;
 use vertex_chat_tests::upstream::{Step, Upstream, answer};
 
 const PROMPT: &str = "prompt-canary-7f3a";
 const TOKEN: &str = "ya29.token-canary-91bc";
-
-/// Everything that any crate logs in this process.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 /// Starts listening; the process has one log, and so this file has one test.
 fn listen() -> Log {
@@ -187,6 +173,58 @@ async fn acceptance_13_secrets_and_prompts_are_printed_nowhere() {
         check("a broken file", &print_chain(&error), &canaries);
     }
 
+    // Every other kind of file, its secrets the canary, at servers that accept everything and then nothing.
+    let good = format!(r#"{{"access_token":"{TOKEN}","expires_in":3599,"refresh_token":"{TOKEN}"}}"#);
+    for last in [refusal("200 OK", &good), refusal("400 Bad Request", TOKEN), refusal("403 Forbidden", TOKEN)]
+    {
+        let upstream = Upstream::start(vec![refusal("200 OK", &good), last]).await;
+        let url = upstream.url();
+        let login = emulator.authorized_user_json(&url);
+        let files = [
+            emulator.impersonated_service_account_json(&url, &login, true),
+            emulator.external_account_authorized_user_json(&url),
+            emulator.external_account_json(&url, &Identity::Azure, true),
+            emulator.external_account_json(&url, &Identity::GitHub, false),
+            emulator.external_account_json(&url, &Identity::Aws, true),
+            emulator.external_account_json(
+                &url,
+                &Identity::Executable(format!("/bin/sh -c '{TOKEN}'")),
+                false,
+            ),
+            emulator.external_account_json(&url, &Identity::File("/no/such/file".to_owned()), false),
+            login,
+        ];
+        for file in files {
+            let mut file: serde_json::Value = serde_json::from_str(&file).unwrap();
+            for name in ["client_secret", "refresh_token"] {
+                file[name] = TOKEN.into();
+            }
+            if file["credential_source"]["headers"].is_object() {
+                file["credential_source"]["headers"]["Authorization"] = TOKEN.into();
+            }
+            let options = CredentialsOptions::new(Arc::new(HttpConnector::new()), Arc::new(clock.clone()))
+                .with_environment(Environment::of([
+                    ("GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES", "1"),
+                    ("AWS_SECRET_ACCESS_KEY", TOKEN),
+                    ("AWS_SESSION_TOKEN", TOKEN),
+                    ("AWS_ACCESS_KEY_ID", "id"),
+                    ("AWS_REGION", "us-east-2"),
+                ]))
+                .danger_trust_credential_urls(true);
+            let credentials = options.from_json(file.to_string().as_bytes(), "a test").unwrap();
+            let outcome = credentials.refresh().await;
+            let failed = outcome.as_ref().err().map(|error| print_chain(error)).unwrap_or_default();
+            let what = file["type"].as_str().unwrap();
+            check(what, &format!("{failed}{outcome:?}{credentials:?}{options:?}"), &canaries);
+        }
+    }
+    let aws = AwsCredentials {
+        access_key_id: "id".to_owned(),
+        secret_access_key: TOKEN.into(),
+        session_token: Some(TOKEN.into()),
+    };
+    check("AWS credentials", &format!("{aws:?}"), &canaries);
+
     // What holds secrets prints none.
     let key = ServiceAccountKey::from_json(file.as_bytes()).unwrap();
     let token = AccessToken::api_key(Secret::new(TOKEN)).unwrap();
@@ -203,7 +241,7 @@ async fn acceptance_13_secrets_and_prompts_are_printed_nowhere() {
     let error = client.chat(hostile).await.unwrap_err();
     check("a rejection", &print_chain(&error), &canaries);
 
-    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let logged = log.text();
     assert!(
         logged.contains("listening") && logged.contains("chat"),
         "the log was on: {} bytes",

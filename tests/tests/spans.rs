@@ -2,29 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says no more than that it failed")]
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::{Value, json};
 use vertex_chat::transport::SystemClock;
 use vertex_chat::{ChatRequest, Client, Environment, Message};
 use vertex_chat_emulator::{Emulator, Fault, FaultPlace, LOCATION};
+use vertex_chat_tests::log::Log;
 
 const MODEL: &str = "google/gemini-2.5-flash";
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 #[tokio::test]
 async fn every_call_has_a_span_in_opentelemetrys_words() {
@@ -51,7 +38,7 @@ async fn every_call_has_a_span_in_opentelemetrys_words() {
     running.emulator().add_fault(Fault::at(FaultPlace::Chat).status(StatusCode::FORBIDDEN, "{}"));
     client.chat(request()).await.unwrap_err();
 
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let spans: Vec<Value> = lines.map(|it| it["span"].clone()).filter(|it| it["name"] == "chat").collect();
     assert_eq!(spans.len(), 3, "{text}");

@@ -1,4 +1,4 @@
-//! Ctrl-C.
+//! Ctrl-C, and being told to end.
 
 use crate::Failure;
 
@@ -27,14 +27,28 @@ impl Interrupts {
         }
     }
 
-    /// Does something to its end, or to the next Ctrl-C.
+    /// Does something to its end, or until the next Ctrl-C, or until it is told to end (SIGTERM): either way what was made for
+    /// a while is cleared away.
     pub(crate) async fn end<T>(
         &mut self,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
+        #[cfg(unix)]
+        let terminated = async {
+            use tokio::signal::unix::{SignalKind, signal};
+            let Ok(mut listener) = signal(SignalKind::terminate()) else {
+                return std::future::pending().await;
+            };
+            if listener.recv().await.is_none() {
+                std::future::pending::<()>().await;
+            }
+        };
+        #[cfg(not(unix))]
+        let terminated = std::future::pending::<()>();
         tokio::select! {
             result = work => result,
             () = self.next() => Err(Failure::Interrupted),
+            () = terminated => Err(Failure::Interrupted),
         }
     }
 }
