@@ -13,7 +13,7 @@ use vertex_chat::transport::{
     Clock, Connector, Exchange, HttpConnector, Profile, SimulatedClock, SystemClock, TransportError,
 };
 use vertex_chat::{ChatRequest, Client, Message};
-use vertex_chat_emulator::{Emulator, LOCATION, PROJECT, RunningEmulator};
+use vertex_chat_emulator::{Emulator, Identity, LOCATION, PROJECT, RunningEmulator};
 use vertex_chat_tests::process::{python, run, stderr, stdout, vertex_chat};
 use vertex_chat_tests::upstream::{Step, Upstream, answer};
 
@@ -163,6 +163,51 @@ fn acceptance_6_no_proxy_comes_between_and_who_does_not_want_it_is_not_asked() {
     find(&[]).unwrap();
     assert!(matches!(connector.0.lock().unwrap().as_slice(), [Profile::NoProxy]));
     assert!(find(&[("NO_GCE_CHECK", "true")]).unwrap_err().to_string().contains("NO_GCE_CHECK"));
+}
+
+#[tokio::test]
+async fn acceptance_6_the_same_token_near_its_end_is_asked_for_once_a_second() {
+    // The server gives its token out until the end, ever shorter.
+    let answers = (0..400).map(|second| {
+        let body = format!(r#"{{"access_token":"the-same","expires_in":{}}}"#, (30 - second / 10).max(1));
+        vec![Step::Write(answer("200 OK", "application/json", &[], body.as_bytes()))]
+    });
+    let upstream = Upstream::start(answers.collect()).await;
+    let clock = SimulatedClock::new().with_instant_sleeps(Duration::from_millis(1));
+    let found = find(&clock, &[("GCE_METADATA_HOST", host(&upstream.url()))]);
+    let mut seconds = 0;
+    for call in 0..300 {
+        let token = match found.cached() {
+            Some(token) => token,
+            None => found.refresh().await.unwrap(),
+        };
+        assert_eq!(token.secret().expose(), "the-same");
+        if call % 10 == 9 {
+            clock.advance(Duration::from_secs(1));
+            seconds += 1;
+        }
+    }
+    let asked = upstream.seen().len();
+    assert!((2..=seconds + 1).contains(&asked), "{asked} requests in {seconds} s");
+}
+
+#[test]
+fn acceptance_8_other_clouds_metadata_is_asked_without_a_proxy_too() {
+    let emulator = Emulator::new(Arc::new(SystemClock));
+    let profiles = |url: &str, identity: &Identity| {
+        let connector = Arc::new(Noted::default());
+        let file = emulator.external_account_json(url, identity, false);
+        CredentialsOptions::new(Arc::clone(&connector) as Arc<dyn Connector>, Arc::new(SystemClock))
+            .with_environment(Environment::of::<&str, &str>([]))
+            .danger_trust_credential_urls(true)
+            .from_json(file.as_bytes(), "a test")
+            .unwrap();
+        let seen = connector.0.lock().unwrap();
+        seen.iter().filter(|it| matches!(it, Profile::NoProxy)).count()
+    };
+    assert_eq!(profiles("http://127.0.0.1:1", &Identity::Aws), 1);
+    assert_eq!(profiles("http://127.0.0.1:1", &Identity::Azure), 1);
+    assert_eq!(profiles("https://example.com", &Identity::Url), 0);
 }
 
 #[tokio::test]

@@ -198,6 +198,9 @@ async fn acceptance_13_secrets_and_prompts_are_printed_nowhere() {
             let mut file: serde_json::Value = serde_json::from_str(&file).unwrap();
             for name in ["client_secret", "refresh_token"] {
                 file[name] = TOKEN.into();
+                if file["source_credentials"].is_object() {
+                    file["source_credentials"][name] = TOKEN.into();
+                }
             }
             if file["credential_source"]["headers"].is_object() {
                 file["credential_source"]["headers"]["Authorization"] = TOKEN.into();

@@ -257,8 +257,25 @@ async fn acceptance_12_answers_of_garbage_give_a_clear_error_and_no_panic() {
     .await;
     let error = source(&upstream.url()).refresh().await.unwrap_err();
     assert!(error.is_transient(), "{error}");
-    let upstream = Upstream::start(vec![vec![Step::Reset]]).await;
-    assert!(source(&upstream.url()).refresh().await.unwrap_err().is_transient());
+    let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+    let zipped = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, 2, 3];
+    for script in [
+        vec![Step::Reset],
+        vec![Step::Write(head.clone()), Step::Reset],
+        vec![Step::Write(head), Step::Write(b"canary\r\n{".to_vec()), Step::Close],
+        vec![Step::Write(answer("200 OK", "application/json", &[("content-encoding", "gzip")], &zipped))],
+    ] {
+        let upstream = Upstream::start(vec![script]).await;
+        let error = source(&upstream.url()).refresh().await.unwrap_err();
+        assert!(error.is_transient() && error.attempts() == 3, "{error}");
+    }
+    // The secret is not carried elsewhere.
+    let elsewhere = Upstream::start(vec![token_answer("canary")]).await;
+    let location = format!("{}/token", elsewhere.url());
+    let moved = answer("307 Temporary Redirect", "text/html", &[("location", &location)], b"");
+    let upstream = Upstream::start(vec![vec![Step::Write(moved)]]).await;
+    assert!(source(&upstream.url()).refresh().await.unwrap_err().to_string().contains("points elsewhere"));
+    assert_eq!((upstream.seen().len(), elsewhere.seen().len()), (1, 0));
 }
 
 /// Tokens of a key that was made for nothing else, from this token endpoint.

@@ -145,21 +145,22 @@ impl Inner {
         runtime: &Handle,
     ) -> Request {
         let (landing, done) = watch::channel(());
+        let own = done.clone();
         let (fetch, inner) = (Arc::clone(&self.fetch), Arc::downgrade(self));
         let clock = Arc::clone(&self.clock);
         let task = runtime.spawn(async move {
-            // Dropped with the task, even when the runtime ends first: whoever waits is told.
-            let _landing = landing;
+            // `landing` is dropped with the task, even when the runtime ends first: whoever waits is told.
             let mut began = now(&*clock);
             let mut result = fetch.fetch().await;
             // A machine that slept in the meantime cannot tell how much of the token's life is left. Once: a clock may go
             // wrong for ever.
             if result.is_ok() && has_slept(began, now(&*clock)) {
                 began = now(&*clock);
+                let _ = landing.send(());
                 result = fetch.fetch().await;
             }
             if let Some(inner) = Weak::upgrade(&inner) {
-                inner.land(began, result);
+                inner.land(began, result, &own);
             }
         });
         let request = Request { done, task: task.abort_handle() };
@@ -170,14 +171,20 @@ impl Inner {
     /// Waits for a request to end; `false` when it takes longer than any should.
     async fn landed(&self, request: &Request) -> bool {
         let mut done = request.done.clone();
-        // Twice, for a machine that sleeps in between.
-        let limit = self.fetch.time_max().saturating_mul(2).saturating_add(FLIGHT_SLACK);
-        // Ends with an error when the sender is dropped, which is the landing.
-        within(&self.clock, limit, done.changed()).await.is_some()
+        let limit = self.fetch.time_max().saturating_add(FLIGHT_SLACK);
+        loop {
+            match within(&self.clock, limit, done.changed()).await {
+                // The sender is dropped, which is the landing.
+                Some(Err(_)) => return true,
+                // It was begun again, and has its time again.
+                Some(Ok(())) => {}
+                None => return false,
+            }
+        }
     }
 
     /// What a request has brought that began at this moment.
-    fn land(&self, began: Moment, result: Result<FetchedToken, AuthError>) {
+    fn land(&self, began: Moment, result: Result<FetchedToken, AuthError>, own: &watch::Receiver<()>) {
         let headers = self.fetch.headers();
         let now = self.now();
         let result = result.and_then(|fetched| {
@@ -197,13 +204,14 @@ impl Inner {
             let (stale_at, dead_at) = ((stale_at, wall(stale_at)), (dead_at, wall(dead_at)));
             Ok(Held { token, stale_at, dead_at, invalid: false, came_dead: false })
         });
+        let is_own = |request: &Request| request.done.same_channel(own);
         let mut state = self.state();
         match result {
-            Ok(held) => state.land(now, held),
+            Ok(held) => state.land(now, held, is_own),
             Err(error) => {
                 tracing::debug!(%error, "no new access token");
                 let asked = error.retry_after();
-                state.fail(now, error, asked, fastrand::f64());
+                state.fail(now, error, asked, fastrand::f64(), is_own);
             }
         }
     }

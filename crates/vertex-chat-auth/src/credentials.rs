@@ -24,7 +24,7 @@ pub const CREDENTIAL_FILE_BYTES_MAX: u64 = 1 << 20;
 pub const PROJECT_VARIABLES: [&str; 2] = ["GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT"];
 
 /// Variables that Google's own libraries read, or that people take for theirs, and this crate does not; with the reason.
-pub const VARIABLES_NOT_READ: [(&str, &str); 9] = [
+pub const VARIABLES_NOT_READ: [(&str, &str); 13] = [
     ("GOOGLE_APPLICATION_CREDENTIALS_JSON", "no library of Google's reads it; write it to a file"),
     ("GOOGLE_API_KEY", "Vertex's chat completions take no API keys"),
     ("GCE_METADATA_ROOT", "the old name of GCE_METADATA_HOST"),
@@ -33,6 +33,10 @@ pub const VARIABLES_NOT_READ: [(&str, &str); 9] = [
     ("METADATA_SERVER_DETECTION", "Node's; here it is NO_GCE_CHECK and GCE_METADATA_HOST"),
     ("GOOGLE_CLOUD_UNIVERSE_DOMAIN", "the credentials name their universe"),
     ("GOOGLE_API_USE_CLIENT_CERTIFICATE", "device certificates are not supported"),
+    ("GOOGLE_API_USE_MTLS_ENDPOINT", "device certificates are not supported"),
+    ("GOOGLE_API_ENABLE_RUNTIME_BOUND_TOKEN", "certificate-bound tokens are not supported"),
+    ("GOOGLE_AUTH_TRUST_BOUNDARY_ENABLED", "regional access boundaries are not supported"),
+    ("DEVSHELL_CLIENT_PORT", "Cloud Shell has a metadata server"),
     ("CLOUDSDK_CORE_PROJECT", "gcloud's own; it counts with gcloud's account only"),
 ];
 
@@ -501,7 +505,7 @@ fn warn_if_readable_by_others(metadata: &std::fs::Metadata, origin: &str) {
     use std::os::unix::fs::PermissionsExt;
     // A warning and no more: Kubernetes mounts secrets as 0644.
     if metadata.permissions().mode() & 0o077 != 0 {
-        tracing::debug!(origin, "the credential file can be read by others");
+        tracing::warn!(origin, "the credential file can be read by others");
     }
 }
 

@@ -28,7 +28,8 @@ struct Facts {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// Two kinds of failure: one that a person has to mend, and one that asking again may mend.
+/// Two kinds of failure: what was given cannot work, or a token was asked for and not got; of the latter, one that asking
+/// again may mend, and one that it does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AuthErrorKind {

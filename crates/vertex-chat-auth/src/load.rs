@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Uri;
 use serde_json::{Map, Value};
 use vertex_chat_transport::{Exchange, Profile};
+use zeroize::Zeroize;
 
 use crate::aws::AwsSubject;
 use crate::certificate::{CertificateExchange, CertificateFiles};
@@ -90,12 +91,21 @@ impl CredentialsOptions {
         }
         match kind {
             "service_account" => self.service_account(fields, scopes),
-            "authorized_user" => self.login(&fields, CredentialsKind::AuthorizedUser),
-            "external_account_authorized_user" => {
-                self.login(&fields, CredentialsKind::ExternalAccountAuthorizedUser)
+            "authorized_user" | "external_account_authorized_user" => {
+                let kind = match kind {
+                    "authorized_user" => CredentialsKind::AuthorizedUser,
+                    _ => CredentialsKind::ExternalAccountAuthorizedUser,
+                };
+                let found = self.login(&fields, kind);
+                wipe(fields);
+                found
             }
             "impersonated_service_account" => self.impersonated(fields, scopes, depth),
-            "external_account" => self.external(&fields, scopes),
+            "external_account" => {
+                let found = self.external(&fields, scopes);
+                wipe(fields);
+                found
+            }
             other => Err(unsupported(other)),
         }
     }
@@ -353,6 +363,17 @@ impl CredentialsOptions {
 /// The same options for credentials that only act as others.
 fn without_scopes(options: &CredentialsOptions) -> CredentialsOptions {
     CredentialsOptions { scopes: None, subject: None, token_form: TokenForm::default(), ..options.clone() }
+}
+
+/// Overwrites the texts of a credential file, which has been read.
+fn wipe(fields: Map<String, Value>) {
+    for (_, value) in fields {
+        match value {
+            Value::String(mut text) => text.zeroize(),
+            Value::Object(fields) => wipe(fields),
+            _ => {}
+        }
+    }
 }
 
 fn wanted(scopes: Option<&[String]>) -> Vec<String> {

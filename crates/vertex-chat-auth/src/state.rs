@@ -137,10 +137,10 @@ impl<T: Clone + PartialEq, E: Clone, F: Flight> State<T, E, F> {
         self.flight = Some(flight);
     }
 
-    /// A request has brought a token.
-    pub(crate) fn land(&mut self, now: Moment, mut held: Held<T>) {
+    /// A request has brought a token. One that was given up before may bring one too; another may be under way by then.
+    pub(crate) fn land(&mut self, now: Moment, mut held: Held<T>, is_own: impl Fn(&F) -> bool) {
         held.came_dead = held.age(now) == Age::Dead;
-        self.flight = None;
+        self.flight.take_if(|flight| is_own(flight));
         // Even one that is as good as dead, such as the metadata server's last: not asked for again at once.
         self.next_try = now.0 + BACKOFF_FIRST;
         self.failures = 0;
@@ -149,8 +149,18 @@ impl<T: Clone + PartialEq, E: Clone, F: Flight> State<T, E, F> {
     }
 
     /// A request has failed. `asked` is how long the server wants to be left alone, `jitter` is from 0 to 1.
-    pub(crate) fn fail(&mut self, now: Moment, error: E, asked: Option<Duration>, jitter: f64) {
-        self.flight = None;
+    pub(crate) fn fail(
+        &mut self,
+        now: Moment,
+        error: E,
+        asked: Option<Duration>,
+        jitter: f64,
+        is_own: impl Fn(&F) -> bool,
+    ) {
+        // What became of a request that was given up is nobody's concern any more.
+        if self.flight.take_if(|flight| is_own(flight)).is_none() {
+            return;
+        }
         let backoff = BACKOFF_FIRST.saturating_mul(1 << self.failures.min(6)).min(BACKOFF_MAX);
         let backoff = backoff.mul_f64(0.9 + 0.2 * jitter);
         self.next_try = now.0 + asked.unwrap_or_default().max(backoff).min(BACKOFF_MAX);

@@ -77,7 +77,7 @@ impl Cache {
         let mut state = State::default();
         if let Some(first) = first {
             // It landed long ago.
-            state.land((Duration::ZERO, NOW.1), first);
+            state.land((Duration::ZERO, NOW.1), first, |_| true);
         }
         let (started, flying) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Arc::new(Self { state: Mutex::new(state), end, started, flying })
@@ -93,8 +93,11 @@ impl Cache {
         thread::spawn(move || {
             cache.flying.fetch_sub(1, Ordering::SeqCst);
             match cache.end {
-                End::Lands => cache.state.lock().unwrap().land(NOW, held(100 + u32::try_from(number).unwrap(), false)),
-                End::Fails => cache.state.lock().unwrap().fail(NOW, "no", None, 0.5),
+                End::Lands => {
+                    let token = held(100 + u32::try_from(number).unwrap(), false);
+                    cache.state.lock().unwrap().land(NOW, token, |it| it.is(&landing));
+                }
+                End::Fails => cache.state.lock().unwrap().fail(NOW, "no", None, 0.5, |it| it.is(&landing)),
                 End::IsLost => {}
             }
             landing.end();
@@ -236,5 +239,35 @@ fn a_refused_token_is_replaced_by_one_request_however_many_say_so() {
         // An old token's refusal says nothing about the new one.
         cache.state.lock().unwrap().invalidate(NOW, &1);
         assert_eq!(cache.cached(), Some(101));
+    });
+}
+
+#[test]
+fn a_request_that_was_given_up_clears_away_no_other() {
+    loom::model(|| {
+        let cache = Cache::new(End::Fails, None);
+        let (old, new) = (Request::new(), Request::new());
+        cache.state.lock().unwrap().take_off(old.clone());
+        let late = {
+            let (cache, old) = (Arc::clone(&cache), old.clone());
+            thread::spawn(move || cache.state.lock().unwrap().fail(NOW, "late", None, 0.5, |it| it.is(&old)))
+        };
+        // Whoever has waited too long gives it up and starts another.
+        let given_up = {
+            let mut state = cache.state.lock().unwrap();
+            let given_up = state.abandon(&old).is_some();
+            if given_up {
+                state.take_off(new.clone());
+            }
+            given_up
+        };
+        late.join().unwrap();
+        let mut state = cache.state.lock().unwrap();
+        match (given_up, state.next(NOW, Waiter::default())) {
+            (true, Step::Wait(request)) => assert!(request.is(&new), "the other is still waited for"),
+            (false, Step::Fail(error)) => assert_eq!(error, Some("late")),
+            _ => panic!("one or the other"),
+        }
+        assert_eq!(state.stop().is_some(), given_up);
     });
 }
