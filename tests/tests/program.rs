@@ -355,3 +355,45 @@ fn the_emulator_stands_in_for_googles_hosts_by_what_it_prints() {
     let _ = running.end();
     assert!(files.iter().all(|it| !std::path::Path::new(it).exists()));
 }
+
+#[test]
+fn doctor_explains_every_kind_of_credentials() {
+    let emulate = Emulate::start("doctor-kinds", &[]);
+    let folder = Folder::new("doctor-kinds");
+    let tell = |file: &std::path::Path| {
+        let mut command = vertex_chat(&["doctor", "--offline", "--location", "us-central1", "--credentials"]);
+        let output = run(command.arg(file), "");
+        (output.status.code(), stdout(&output))
+    };
+    for (name, kind, works_by) in [
+        ("authorized-user", "a person's login", "the login's refresh token"),
+        ("external-account-authorized-user", "a person's federated login", "the login's refresh token"),
+        (
+            "impersonated-service-account",
+            "impersonated service account of target@",
+            "Service Account Token Creator",
+        ),
+        ("azure", "federated identity", "a token of where this runs"),
+    ] {
+        let file = folder
+            .file("file.json", http(&emulate.url, "GET", &format!("/emulator/credentials/{name}.json"), ""));
+        let (_, told) = tell(&file);
+        assert!(told.contains(&format!("credentials  {kind}")) && told.contains(works_by), "{name}: {told}");
+        assert!(!told.contains("secret") && !told.contains("refresh-token"), "{told}");
+    }
+    let (code, told) = tell(&folder.file("file.json", "{"));
+    assert_eq!(code, Some(3));
+    assert!(told.contains("credentials  unusable: ") && told.contains("not a JSON object"), "{told}");
+    let output =
+        run(vertex_chat(&["doctor", "--offline"]).env("HOME", "/nowhere").env("GCE_METADATA_ROOT", "x"), "");
+    let told = stdout(&output);
+    for words in [
+        "credentials  missing: ",
+        "looked at  GOOGLE_APPLICATION_CREDENTIALS is not set",
+        "looked at  /nowhere/.config/gcloud/application_default_credentials.json is not there",
+        "looked at  NO_GCE_CHECK says not to look",
+        "not read   GCE_METADATA_ROOT: the old name of GCE_METADATA_HOST",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+}

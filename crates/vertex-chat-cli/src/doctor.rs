@@ -3,7 +3,7 @@
 use clap::Args;
 use vertex_chat::Client;
 use vertex_chat::auth::{
-    Credentials, CredentialsKind, Environment, PROJECT_VARIABLES, TokenSource, VARIABLES_NOT_READ,
+    Credentials, CredentialsKind, Environment, PROJECT_VARIABLES, Place, TokenSource, VARIABLES_NOT_READ,
 };
 
 use crate::target::Target;
@@ -78,7 +78,11 @@ pub(crate) async fn run(arguments: DoctorArguments) -> Result<(), Failure> {
                 )?;
             }
         }
-        Some(Err(Failure::Auth(error))) => out::line(format_args!("credentials  missing: {error}"))?,
+        Some(Err(Failure::Auth(error))) => {
+            let is_there = target.credentials.is_some() || options().places().iter().any(Place::is_chosen);
+            let word = if is_there { "unusable" } else { "missing" };
+            out::line(format_args!("credentials  {word}: {error}"))?;
+        }
         Some(Err(_)) | None => {}
     }
     if credentials.is_some() && target.credentials.is_none() {
