@@ -14,8 +14,8 @@ use crate::reload::{Reloading, Stamp};
 use crate::source::quota_header;
 use crate::subject::read_small;
 use crate::{
-    AccessToken, AuthError, Cached, DEFAULT_UNIVERSE, Environment, Fetch, MetadataSource, Secret,
-    StaticToken, SubjectTokenSource, TokenForm, TokenSource,
+    AccessToken, AuthError, Cached, DEFAULT_UNIVERSE, Environment, MetadataSource, Secret, StaticToken,
+    SubjectTokenSource, TokenForm, TokenSource,
 };
 
 /// The largest credential file that is read.
@@ -299,20 +299,18 @@ impl CredentialsOptions {
     /// another in its place.
     pub fn find(&self) -> Result<Credentials, AuthError> {
         let places = self.places();
-        let chosen = places.iter().find(|place| place.is_chosen());
-        if let Some(Choice::File(path)) = chosen.and_then(|it| it.found.as_ref()) {
-            let origin = chosen.map_or("", |it| &it.name);
-            return self.read_file(path, origin);
-        }
-        if let Some(Choice::Unusable) = chosen.and_then(|it| it.found.as_ref()) {
-            let message = chosen.map(ToString::to_string).unwrap_or_default();
-            return Err(AuthError::configuration(message)
-                .with_remedy("write the JSON to a file, and give the file's path"));
-        }
         let told: Vec<String> = places.iter().map(ToString::to_string).collect();
-        if chosen.is_none() {
-            let message = format!("no credentials: {}", told.join(", "));
-            return Err(AuthError::configuration(message).with_remedy(NO_CREDENTIALS));
+        match places.iter().find_map(|place| Some((place, place.found.as_ref()?))) {
+            Some((place, Choice::File(path))) => return self.read_file(path, &place.name),
+            Some((place, Choice::Unusable)) => {
+                return Err(AuthError::configuration(place.to_string())
+                    .with_remedy("write the JSON to a file, and give the file's path"));
+            }
+            Some((_, Choice::Metadata)) => {}
+            None => {
+                let message = format!("no credentials: {}", told.join(", "));
+                return Err(AuthError::configuration(message).with_remedy(NO_CREDENTIALS));
+            }
         }
         let exchange = self.connector.connect(&Profile::NoProxy).map_err(AuthError::from_transport)?;
         let quota_project_id = self.chosen_quota_project();
@@ -328,8 +326,7 @@ impl CredentialsOptions {
             discovery: Discovery::Metadata(Arc::clone(&source)),
             ..Found::new(source, CredentialsKind::MetadataServer)
         };
-        let fetch = Arc::clone(&found.fetch);
-        Ok(self.credentials(found, fetch, "the metadata server, because there is nothing else"))
+        Ok(self.credentials(found, "the metadata server, because there is nothing else"))
     }
 
     /// Where [`find`](Self::find) looks, in order, and what it sees there. The first place where there is something is
@@ -397,8 +394,7 @@ impl CredentialsOptions {
             discovery: Discovery::Gcloud(Arc::clone(&source)),
             ..Found::new(source, CredentialsKind::Gcloud)
         };
-        let fetch = Arc::clone(&found.fetch);
-        self.credentials(found, fetch, "the command gcloud")
+        self.credentials(found, "the command gcloud")
     }
 
     /// Where gcloud leaves a person's login.
@@ -433,14 +429,12 @@ impl CredentialsOptions {
     /// # Errors
     /// When it cannot be used; the message names the field.
     pub fn from_json(&self, json: &[u8], origin: &str) -> Result<Credentials, AuthError> {
-        let found = self.found_in(json, origin)?;
-        let fetch = Arc::clone(&found.fetch);
-        Ok(self.credentials(found, fetch, origin))
+        Ok(self.credentials(self.found_in(json, origin)?, origin))
     }
 
-    fn credentials(&self, found: Found, fetch: Arc<dyn Fetch>, origin: &str) -> Credentials {
+    fn credentials(&self, found: Found, origin: &str) -> Credentials {
         Credentials {
-            source: Arc::new(Cached::new(fetch, Arc::clone(&self.clock))),
+            source: Arc::new(Cached::new(found.fetch, Arc::clone(&self.clock))),
             kind: found.kind,
             origin: origin.to_owned(),
             account: found.account,
@@ -475,10 +469,10 @@ impl CredentialsOptions {
     }
 
     fn read_file(&self, path: &Path, origin: &str) -> Result<Credentials, AuthError> {
-        let (found, stamp) = self.load(path, origin)?;
-        let fetch = Arc::clone(&found.fetch);
-        let fetch = Reloading::new(path.to_owned(), origin.to_owned(), self.clone(), fetch, stamp);
-        Ok(self.credentials(found, Arc::new(fetch), origin))
+        let (mut found, stamp) = self.load(path, origin)?;
+        let reloading = Reloading::new(path.to_owned(), origin.to_owned(), self.clone(), found.fetch, stamp);
+        found.fetch = Arc::new(reloading);
+        Ok(self.credentials(found, origin))
     }
 
     /// What a credential file says now, and by what a change of it is noticed.

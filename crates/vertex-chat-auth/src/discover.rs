@@ -10,6 +10,7 @@ use vertex_chat_transport::{Clock, Exchange, Request};
 use crate::file::Fields;
 use crate::gcloud::GcloudSource;
 use crate::oauth::{Answer, ask, read_fields};
+use crate::source::token_from;
 use crate::{AuthError, AuthErrorKind, MetadataSource, TokenSource};
 
 /// Who is asked.
@@ -61,10 +62,7 @@ impl fmt::Debug for ResourceManager {
 
 impl ResourceManager {
     async fn project_id(&self, source: &Arc<dyn TokenSource>) -> Result<String, AuthError> {
-        let token = match source.cached() {
-            Some(token) => token,
-            None => source.refresh().await?,
-        };
+        let token = token_from(&**source).await?;
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = format!("{}/v1/projects/{}", self.origin, self.number)
             .parse()

@@ -13,8 +13,8 @@ use vertex_chat_transport::{Clock, Exchange};
 
 use crate::file::Fields;
 use crate::oauth::{TOKEN_TOTAL_TIMEOUT, ask, basic_authorization, form_request, read_token};
-use crate::source::quota_header;
-use crate::urls::must_be_trusted;
+use crate::source::{joined, quota_header};
+use crate::urls::{must_be_trusted, origin_and_path};
 use crate::{AuthError, Fetch, FetchedToken, Secret, SubjectTokenSource};
 
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -84,9 +84,7 @@ impl ExternalAccount {
 
     /// Where to ask for a project's name: Google's resource manager, or the emulator that the token endpoint is.
     pub(crate) fn resource_manager(&self, universe: &str) -> String {
-        let end = self.token_url.find("://").map_or(0, |at| at + 3);
-        let origin =
-            self.token_url[end..].find('/').map_or(&*self.token_url, |at| &self.token_url[..end + at]);
+        let origin = origin_and_path(&self.token_url).map_or(&*self.token_url, |(origin, _)| origin);
         if origin.starts_with("http://") {
             origin.to_owned()
         } else {
@@ -120,7 +118,7 @@ impl ExternalAccountSource {
         exchange: Arc<dyn Exchange>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { account, subjects, scopes: scopes.join(" "), quota_project, exchange, clock }
+        Self { account, subjects, scopes: joined(scopes, " "), quota_project, exchange, clock }
     }
 
     async fn fetch_any(&self) -> Result<FetchedToken, AuthError> {

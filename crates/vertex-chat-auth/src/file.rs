@@ -1,13 +1,48 @@
 //! The fields of a credential file.
 
+use std::ops::{Deref, DerefMut};
+
 use serde_json::{Map, Value};
+use zeroize::Zeroize;
 
 use crate::{AuthError, DEFAULT_UNIVERSE};
 
+/// The fields of a credential file, whose texts are overwritten when they are dropped.
+pub(crate) struct FileFields(pub(crate) Map<String, Value>);
+
+impl Deref for FileFields {
+    type Target = Map<String, Value>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for FileFields {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl Drop for FileFields {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+fn wipe(fields: &mut Map<String, Value>) {
+    for (_, value) in fields {
+        match value {
+            Value::String(text) => text.zeroize(),
+            Value::Object(fields) => wipe(fields),
+            _ => {}
+        }
+    }
+}
+
 /// The fields of a credential file.
-pub(crate) fn fields_of(json: &[u8]) -> Result<Map<String, Value>, AuthError> {
+pub(crate) fn fields_of(json: &[u8]) -> Result<FileFields, AuthError> {
     let json = json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json);
-    serde_json::from_slice(json).map_err(|error| {
+    serde_json::from_slice(json).map(FileFields).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
         AuthError::configuration(format!("not a JSON object ({place})"))
     })

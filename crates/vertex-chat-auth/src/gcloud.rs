@@ -1,7 +1,7 @@
 //! The command `gcloud` as a source: the account that a person has there, which is not the account of their application
 //! default credentials.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,23 +25,21 @@ const REMEDY: &str =
 #[derive(Debug)]
 pub(crate) struct GcloudSource {
     quota_project: Option<String>,
-    /// What gcloud said of its configuration when it was last asked.
-    project: Mutex<Option<String>>,
     clock: Arc<dyn Clock>,
 }
 
 impl GcloudSource {
     pub(crate) fn new(quota_project: Option<String>, clock: Arc<dyn Clock>) -> Self {
-        Self { quota_project, project: Mutex::default(), clock }
+        Self { quota_project, clock }
     }
 
     /// The project of gcloud's configuration.
     pub(crate) async fn project_id(&self) -> Result<Option<String>, AuthError> {
-        self.ask().await?;
-        Ok(self.project.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        self.ask().await.map(|(_, project)| project)
     }
 
-    async fn ask(&self) -> Result<FetchedToken, AuthError> {
+    /// A token, and the project of the configuration.
+    async fn ask(&self) -> Result<(FetchedToken, Option<String>), AuthError> {
         let asked_at = self.clock.monotonic();
         let arguments = ["config", "config-helper", "--format=json"].map(str::to_owned);
         let variables = [("CLOUDSDK_CORE_DISABLE_PROMPTS", "1")];
@@ -61,22 +59,21 @@ impl GcloudSource {
             serde_json::from_slice(&finished.output).map_err(|_| wrong("is not JSON"))?;
         let project =
             answer.get("configuration").and_then(|it| it.get("properties")?.get("core")?.get("project"));
-        *self.project.lock().unwrap_or_else(PoisonError::into_inner) =
-            project.and_then(Value::as_str).map(str::to_owned);
+        let project = project.and_then(Value::as_str).map(str::to_owned);
         let credential = answer.get("credential").and_then(Value::as_object);
         let word = |name: &str| credential.and_then(|it| it.text(name));
         let token = word("access_token").ok_or_else(|| wrong("has no token"))?;
         // Its tokens are cached, so they do not live for an hour from now.
         let until = word("token_expiry").ok_or_else(|| wrong("does not say how long the token lives"))?;
         let life = life_until(until, self.clock.wall()).ok_or_else(|| wrong("has a token that has ended"))?;
-        Ok(FetchedToken { secret: Secret::new(token), asked_at, life })
+        Ok((FetchedToken { secret: Secret::new(token), asked_at, life }, project))
     }
 }
 
 #[async_trait]
 impl Fetch for GcloudSource {
     async fn fetch(&self) -> Result<FetchedToken, AuthError> {
-        self.ask().await
+        self.ask().await.map(|(token, _)| token)
     }
 
     fn time_max(&self) -> Duration {

@@ -13,8 +13,8 @@ use vertex_chat_transport::{Clock, Exchange, Request};
 
 use crate::file::Fields;
 use crate::oauth::{Answer, TOKEN_TOTAL_TIMEOUT, ask, date_of, read_fields};
-use crate::source::quota_header;
-use crate::urls::must_be_trusted;
+use crate::source::{quota_header, token_from};
+use crate::urls::{must_be_trusted, origin_and_path};
 use crate::{AuthError, AuthErrorKind, DEFAULT_UNIVERSE, Fetch, FetchedToken, Secret, TokenSource};
 
 /// How long tokens live when nothing else is said, and the longest without an exception in the organisation's policy.
@@ -166,11 +166,7 @@ impl ImpersonatedSource {
     }
 
     async fn source_token(&self) -> Result<crate::AccessToken, AuthError> {
-        let token = match self.source.cached() {
-            Some(token) => Ok(token),
-            None => self.source.refresh().await,
-        };
-        token.map_err(|error| error.in_stage("the credentials that act as it"))
+        token_from(&*self.source).await.map_err(|error| error.in_stage("the credentials that act as it"))
     }
 
     async fn fetch_any(&self) -> Result<FetchedToken, AuthError> {
@@ -216,8 +212,7 @@ impl Fetch for ImpersonatedSource {
 pub(crate) fn account_of(url: &str, universe: &str, trust_urls: bool) -> Result<(String, String), AuthError> {
     const FIELD: &str = "service_account_impersonation_url";
     let parts = || {
-        let path_at = url.find("://").and_then(|at| Some(at + 3 + url[at + 3..].find('/')?))?;
-        let (origin, path) = url.split_at(path_at);
+        let (origin, path) = origin_and_path(url)?;
         let email = path.strip_suffix(":generateAccessToken")?.rsplit_once("/serviceAccounts/")?.1;
         is_account(email).then(|| (origin.to_owned(), email.to_owned()))
     };

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use http::Uri;
 use serde_json::{Map, Value};
 use vertex_chat_transport::{Exchange, Profile};
-use zeroize::Zeroize;
 
 use crate::aws::AwsSubject;
 use crate::certificate::{CertificateExchange, CertificateFiles};
 use crate::discover::{Discovery, ResourceManager};
 use crate::executable::ExecutableSubject;
 use crate::external::{ExternalAccount, ExternalAccountSource};
-use crate::file::{Fields, fields_of};
+use crate::file::{Fields, FileFields, fields_of};
 use crate::impersonation::account_of;
 use crate::subject::{FileSubject, Format, UrlSubject};
 use crate::{
@@ -78,12 +77,7 @@ impl CredentialsOptions {
         found.map_err(|error| error.in_stage(origin))
     }
 
-    fn found(
-        &self,
-        fields: Map<String, Value>,
-        scopes: Option<&[String]>,
-        depth: u32,
-    ) -> Result<Found, AuthError> {
+    fn found(&self, fields: FileFields, scopes: Option<&[String]>, depth: u32) -> Result<Found, AuthError> {
         let kind = kind_of(&fields)?;
         // A key of its own universe signs for that universe and sends nothing of anybody else's there.
         if kind != "service_account" {
@@ -91,40 +85,24 @@ impl CredentialsOptions {
         }
         match kind {
             "service_account" => self.service_account(fields, scopes),
-            "authorized_user" | "external_account_authorized_user" => {
-                let kind = match kind {
-                    "authorized_user" => CredentialsKind::AuthorizedUser,
-                    _ => CredentialsKind::ExternalAccountAuthorizedUser,
-                };
-                let found = self.login(&fields, kind);
-                wipe(fields);
-                found
+            "authorized_user" => self.login(&fields, CredentialsKind::AuthorizedUser),
+            "external_account_authorized_user" => {
+                self.login(&fields, CredentialsKind::ExternalAccountAuthorizedUser)
             }
             "impersonated_service_account" => self.impersonated(fields, scopes, depth),
-            "external_account" => {
-                let found = self.external(&fields, scopes);
-                wipe(fields);
-                found
-            }
+            "external_account" => self.external(&fields, scopes),
             other => Err(unsupported(other)),
         }
     }
 
-    fn service_account(
-        &self,
-        fields: Map<String, Value>,
-        scopes: Option<&[String]>,
-    ) -> Result<Found, AuthError> {
+    fn service_account(&self, fields: FileFields, scopes: Option<&[String]>) -> Result<Found, AuthError> {
         let key = ServiceAccountKey::from_fields(fields, self.trust_urls)?;
         let (account, project_id) =
             (Some(key.client_email().to_owned()), key.project_id().map(str::to_owned));
         let universe_domain = key.universe_domain().to_owned();
         let quota_project_id = self.quota_project_or(key.quota_project_id());
         let (form, exchange, clock) = (self.token_form.clone(), self.public()?, Arc::clone(&self.clock));
-        let mut source = match scopes {
-            None => ServiceAccountSource::new(key, form, &[CLOUD_PLATFORM_SCOPE], exchange, clock),
-            Some(scopes) => ServiceAccountSource::new(key, form, scopes, exchange, clock),
-        };
+        let mut source = ServiceAccountSource::new(key, form, &wanted(scopes), exchange, clock);
         if let Some(subject) = &self.subject {
             source = source.with_subject(subject)?;
         }
@@ -148,7 +126,7 @@ impl CredentialsOptions {
 
     fn impersonated(
         &self,
-        mut fields: Map<String, Value>,
+        mut fields: FileFields,
         scopes: Option<&[String]>,
         depth: u32,
     ) -> Result<Found, AuthError> {
@@ -172,7 +150,7 @@ impl CredentialsOptions {
         }
         // A login has the scopes that it was made with; everybody else asks for no more than is needed.
         let inner = without_scopes(self)
-            .found(inner, Some(&[IAM_SCOPE.to_owned()]), depth + 1)
+            .found(FileFields(inner), Some(&[IAM_SCOPE.to_owned()]), depth + 1)
             .map_err(|error| error.in_stage("`source_credentials`"))?;
         if inner.universe_domain != universe_domain {
             let message = format!(
@@ -363,17 +341,6 @@ impl CredentialsOptions {
 /// The same options for credentials that only act as others.
 fn without_scopes(options: &CredentialsOptions) -> CredentialsOptions {
     CredentialsOptions { scopes: None, subject: None, token_form: TokenForm::default(), ..options.clone() }
-}
-
-/// Overwrites the texts of a credential file, which has been read.
-fn wipe(fields: Map<String, Value>) {
-    for (_, value) in fields {
-        match value {
-            Value::String(mut text) => text.zeroize(),
-            Value::Object(fields) => wipe(fields),
-            _ => {}
-        }
-    }
 }
 
 fn wanted(scopes: Option<&[String]>) -> Vec<String> {

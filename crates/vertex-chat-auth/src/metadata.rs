@@ -12,7 +12,7 @@ use serde_json::Value;
 use vertex_chat_transport::{Clock, Exchange, Request, Timeouts, send_within};
 
 use crate::oauth::{Answer, ask_often, read_fields, token_of};
-use crate::source::quota_header;
+use crate::source::{joined, quota_header};
 use crate::{
     AuthError, AuthErrorKind, DEFAULT_UNIVERSE, Environment, Fetch, FetchedToken, TOKEN_ATTEMPTS_MAX,
 };
@@ -75,8 +75,7 @@ impl MetadataSource {
     /// Asks for these scopes. The platform may give those of the machine all the same.
     #[must_use]
     pub fn with_scopes(mut self, scopes: &[impl AsRef<str>]) -> Self {
-        let scopes: Vec<&str> = scopes.iter().map(AsRef::as_ref).collect();
-        self.scopes = Some(scopes.join(","));
+        self.scopes = Some(joined(scopes, ","));
         self
     }
 

@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use http::HeaderMap;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use vertex_chat_transport::{Clock, Exchange};
 use zeroize::Zeroize;
 
-use crate::file::{Fields, fields_of};
+use crate::file::{Fields, FileFields, fields_of};
 use crate::key::Signer;
 use crate::oauth::request_token;
-use crate::source::quota_header;
+use crate::source::{joined, quota_header};
 use crate::urls::{OLD_GOOGLE_TOKEN_URI, host_of, must_be_trusted};
 use crate::{AuthError, DEFAULT_UNIVERSE, Fetch, FetchedToken, GOOGLE_TOKEN_URI, Secret};
 
@@ -52,7 +52,7 @@ impl ServiceAccountKey {
         Self::from_fields(fields_of(json).map_err(|error| error.with_remedy(KEY_FILE))?, true)
     }
 
-    pub(crate) fn from_fields(mut fields: Map<String, Value>, trust_urls: bool) -> Result<Self, AuthError> {
+    pub(crate) fn from_fields(mut fields: FileFields, trust_urls: bool) -> Result<Self, AuthError> {
         let text = |name: &str| fields.text(name).map(str::to_owned);
         let must = |name: &str| fields.must(name).map_err(|it| it.with_remedy(KEY_FILE));
         let client_email = must("client_email")?.to_owned();
@@ -225,8 +225,8 @@ impl ServiceAccountSource {
             form => form,
         };
         let quota_project = key.quota_project_id.clone();
-        let scopes: Vec<&str> = scopes.iter().map(AsRef::as_ref).collect();
-        Self { key, form, scopes: scopes.join(" "), subject: None, quota_project, exchange, clock }
+        let scopes = joined(scopes, " ");
+        Self { key, form, scopes, subject: None, quota_project, exchange, clock }
     }
 
     /// Acts for this person of one's Google Workspace (domain-wide delegation). The administrator has to allow it.

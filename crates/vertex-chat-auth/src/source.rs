@@ -144,6 +144,19 @@ impl TokenSource for NoToken {
     fn invalidate(&self, _: &AccessToken) {}
 }
 
+/// The token at hand, else a new one.
+pub(crate) async fn token_from(source: &dyn TokenSource) -> Result<AccessToken, AuthError> {
+    match source.cached() {
+        Some(token) => Ok(token),
+        None => source.refresh().await,
+    }
+}
+
+/// Scopes as one text.
+pub(crate) fn joined(scopes: &[impl AsRef<str>], separator: &str) -> String {
+    scopes.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(separator)
+}
+
 /// The header that bills another project.
 pub(crate) fn quota_header(project: Option<&str>) -> HeaderMap {
     let mut headers = HeaderMap::new();

@@ -5,6 +5,13 @@ use crate::AuthError;
 /// What key files from before 2018 name; Google still serves it.
 pub(crate) const OLD_GOOGLE_TOKEN_URI: &str = "https://accounts.google.com/o/oauth2/token";
 
+/// `https://host:port` and what comes after it, the slash first; `None` when nothing does.
+pub(crate) fn origin_and_path(url: &str) -> Option<(&str, &str)> {
+    let host_at = url.find("://")? + 3;
+    let path_at = host_at + url[host_at..].find('/')?;
+    Some(url.split_at(path_at))
+}
+
 pub(crate) fn host_of(url: &str) -> Option<String> {
     url.parse::<http::Uri>().ok()?.host().map(str::to_ascii_lowercase)
 }

@@ -11,7 +11,7 @@ use vertex_chat_transport::{Clock, Exchange};
 
 use crate::file::{Fields, fields_of};
 use crate::oauth::{ask, basic_authorization, form_request, read_fields, token_of};
-use crate::source::quota_header;
+use crate::source::{joined, quota_header};
 use crate::urls::must_be_trusted;
 use crate::{AuthError, DEFAULT_UNIVERSE, Fetch, FetchedToken, GOOGLE_TOKEN_URI, Secret};
 
@@ -36,7 +36,8 @@ impl AuthorizedUser {
     /// # Errors
     /// Names the fields that are missing or wrong, never a value.
     pub fn from_json(json: &[u8]) -> Result<Self, AuthError> {
-        Self::from_fields(&fields_of(json)?, false)
+        let fields = fields_of(json)?;
+        Self::from_fields(&fields, false)
     }
 
     pub(crate) fn from_fields(fields: &Map<String, Value>, trust_urls: bool) -> Result<Self, AuthError> {
@@ -123,8 +124,7 @@ impl AuthorizedUserSource {
     /// Asks for these scopes, which have to be among those of the login. With another company's login it has no effect.
     #[must_use]
     pub fn with_scopes(mut self, scopes: &[impl AsRef<str>]) -> Self {
-        let scopes: Vec<&str> = scopes.iter().map(AsRef::as_ref).collect();
-        self.scopes = Some(scopes.join(" "));
+        self.scopes = Some(joined(scopes, " "));
         self
     }
 
@@ -161,8 +161,8 @@ impl Fetch for AuthorizedUserSource {
         }
         let (token, rotated) = ask(&*self.exchange, &self.clock, request, |answer, asked_at| {
             let fields = read_fields(answer)?;
-            let rotated = fields.get("refresh_token").and_then(Value::as_str).filter(|it| !it.is_empty());
-            Ok((token_of(&fields, answer.status, asked_at)?, rotated.map(Secret::new)))
+            let rotated = fields.text("refresh_token").map(Secret::new);
+            Ok((token_of(&fields, answer.status, asked_at)?, rotated))
         })
         .await?;
         if let Some(rotated) = rotated {
