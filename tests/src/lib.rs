@@ -6,6 +6,7 @@
 pub struct Readme;
 
 pub mod behaviours;
+pub mod certificates;
 pub mod entries;
 pub mod log;
 pub mod process;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use http::{HeaderName, HeaderValue, StatusCode};
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use vertex_chat_transport::{
     Body, Connector, Exchange, Profile, Request, Response, Sent, TransportError, TransportErrorKind,
@@ -62,9 +63,7 @@ fn opened(key: &str, value: &str) -> Value {
             serde_json::json!({"header": part(0), "claims": claims})
         }
         "subject_token" if value.starts_with("%7B") => {
-            let text: String = form_urlencoded::parse(format!("x={value}").as_bytes())
-                .map(|(_, it)| it.into_owned())
-                .collect();
+            let text = percent_decode_str(value).decode_utf8_lossy();
             let mut token: Value = serde_json::from_str(&text).expect("JSON");
             let mut headers: Vec<Value> = token["headers"].as_array().cloned().unwrap_or_default();
             for header in &mut headers {

@@ -17,6 +17,7 @@ use vertex_chat::auth::{
 use vertex_chat::transport::{Clock, HttpConnector, SimulatedClock};
 use vertex_chat::{ChatRequest, Client, Message};
 use vertex_chat_emulator::{Emulator, Fault, FaultPlace, Identity, LOCATION, PROJECT, RunningEmulator};
+use vertex_chat_tests::certificates::Certificates;
 use vertex_chat_tests::process::Folder;
 use vertex_chat_tests::upstream::{Step, Upstream, answer};
 
@@ -612,77 +613,44 @@ async fn a_key_acts_for_a_person_where_that_is_wanted() {
     assert!(error.contains("cannot act for somebody else"), "{error}");
 }
 
-/// Certificates of an authority that was made for a test.
-struct Certificates {
-    issuer: rcgen::CertifiedIssuer<'static, rcgen::KeyPair>,
-}
-
-impl Certificates {
-    fn new() -> Self {
-        let mut authority = rcgen::CertificateParams::new([]).unwrap();
-        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let key = rcgen::KeyPair::generate().unwrap();
-        Self { issuer: rcgen::CertifiedIssuer::self_signed(authority, key).unwrap() }
-    }
-
-    fn leaf(&self, name: &str) -> (rcgen::Certificate, rcgen::KeyPair) {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let parameters = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
-        (parameters.signed_by(&key, &self.issuer).unwrap(), key)
-    }
-
-    /// Puts TLS that demands a certificate before a server; its address, and how often somebody came in.
-    async fn guard(&self, upstream: std::net::SocketAddr) -> (u16, Arc<std::sync::atomic::AtomicU32>) {
-        let (certificate, key) = self.leaf("localhost");
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
-        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
-            Arc::new(roots),
-            Arc::clone(&provider),
-        );
-        let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_client_cert_verifier(verifier.build().unwrap())
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let guests = Arc::new(std::sync::atomic::AtomicU32::new(0));
-        let count = Arc::clone(&guests);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, count) = (acceptor.clone(), Arc::clone(&count));
-                tokio::spawn(async move {
-                    let Ok(mut stream) = acceptor.accept(stream).await else { return };
-                    let session = stream.get_ref().1;
-                    assert!(session.peer_certificates().is_some());
-                    assert_eq!(session.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
-                    count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    let mut upstream = tokio::net::TcpStream::connect(upstream).await.unwrap();
-                    let _ = tokio::io::copy_bidirectional(&mut stream, &mut upstream).await;
-                });
-            }
-        });
-        (port, guests)
-    }
+/// Puts TLS that demands a certificate before a server; its port, and how often somebody came in.
+async fn guard(
+    certificates: &Certificates,
+    upstream: std::net::SocketAddr,
+) -> (u16, Arc<std::sync::atomic::AtomicU32>) {
+    let acceptor = certificates.acceptor(true, &["http/1.1"]);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let guests = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let count = Arc::clone(&guests);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, count) = (acceptor.clone(), Arc::clone(&count));
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let session = stream.get_ref().1;
+                assert!(session.peer_certificates().is_some());
+                assert_eq!(session.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
+                count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let mut upstream = tokio::net::TcpStream::connect(upstream).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut upstream).await;
+            });
+        }
+    });
+    (port, guests)
 }
 
 #[tokio::test]
 async fn acceptance_8_a_certificate_is_an_identity_and_may_be_replaced_at_any_moment() {
     let world = world("x509").await;
     let certificates = Certificates::new();
-    let (port, guests) = certificates.guard(world.running.address()).await;
+    let (port, guests) = guard(&certificates, world.running.address()).await;
     let write = |(certificate, key): (rcgen::Certificate, rcgen::KeyPair)| {
         let _ = world.folder.file("certificate.pem", certificate.pem());
         let _ = world.folder.file("key.pem", key.serialize_pem());
     };
     write(certificates.leaf("workload"));
-    let _ = world.folder.file("ca.pem", certificates.issuer.pem());
+    let _ = world.folder.file("ca.pem", certificates.root_pem());
     let path = |name: &str| world.folder.path(name).display().to_string();
     let config = json!({"version": 1, "cert_configs": {"workload":
         {"cert_path": path("certificate.pem"), "key_path": path("key.pem")}}});
@@ -694,7 +662,7 @@ async fn acceptance_8_a_certificate_is_an_identity_and_may_be_replaced_at_any_mo
         "https://localhost:{port}/v1/projects/-/serviceAccounts/target@{PROJECT}.iam.gserviceaccount.com:generateAccessToken"
     ));
     let connector =
-        HttpConnector::new().with_root_certificates_pem(certificates.issuer.pem().as_bytes()).unwrap();
+        HttpConnector::new().with_root_certificates_pem(certificates.root_pem().as_bytes()).unwrap();
     let read = |file: &Value, variables: &[(&str, &str)]| {
         CredentialsOptions::new(Arc::new(connector.clone()), Arc::new(world.clock.clone()))
             .with_environment(Environment::of(variables.iter().copied()))
@@ -737,10 +705,10 @@ async fn acceptance_8_a_certificate_is_an_identity_and_may_be_replaced_at_any_mo
     std::fs::copy(&config, world.folder.path("certificate_config.json")).unwrap();
     read(&file, &[("CLOUDSDK_CONFIG", &path(""))]).unwrap().refresh().await.unwrap();
     let leaf = std::fs::read_to_string(world.folder.path("certificate.pem")).unwrap();
-    let _ = world.folder.file("chain.pem", format!("{leaf}{}", certificates.issuer.pem()));
+    let _ = world.folder.file("chain.pem", format!("{leaf}{}", certificates.root_pem()));
     source(&mut file, json!({"certificate_config_location": config, "trust_chain_path": path("chain.pem")}));
     read(&file, &[]).unwrap().refresh().await.unwrap();
-    let _ = world.folder.file("chain.pem", format!("{}{leaf}", certificates.issuer.pem()));
+    let _ = world.folder.file("chain.pem", format!("{}{leaf}", certificates.root_pem()));
     let error = read(&file, &[]).unwrap().refresh().await.unwrap_err().to_string();
     assert!(error.contains("not at its beginning"), "{error}");
 

@@ -13,13 +13,13 @@ use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 use vertex_chat::transport::serve::{ServeOptions, serve};
 use vertex_chat::transport::{
     Body, ClientCertificate, Clock, Connector, Exchange, HttpConnector, Profile, Proxy, Request, Response,
     Sent, SimulatedClock, Timeouts, TransportError, TransportErrorKind, async_trait, send_within,
 };
 use vertex_chat::{ChatRequest, Client, ErrorKind, Message};
+use vertex_chat_tests::certificates::Certificates;
 use vertex_chat_tests::upstream::{Step, Upstream, answer, chunk, chunked_head};
 
 /// An HTTPS server with a certificate of an authority that nobody knows. Answers with the HTTP version, and whether the
@@ -33,36 +33,9 @@ struct Https {
 
 impl Https {
     async fn start() -> Self {
-        let mut authority = rcgen::CertificateParams::new([]).unwrap();
-        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let authority_key = rcgen::KeyPair::generate().unwrap();
-        let root = authority.self_signed(&authority_key).unwrap();
-        let issuer = rcgen::Issuer::new(authority, authority_key);
-        let leaf = |name: &str| {
-            let key = rcgen::KeyPair::generate().unwrap();
-            let certificate =
-                rcgen::CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-            (certificate, key)
-        };
-        let ((server, server_key), (client, client_key)) = (leaf("localhost"), leaf("client"));
-
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(root.der().clone()).unwrap();
-        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
-            Arc::new(roots),
-            Arc::clone(&provider),
-        );
-        let verifier = verifier.allow_unauthenticated().build().unwrap();
-        let key = rustls::pki_types::PrivateKeyDer::try_from(server_key.serialize_der()).unwrap();
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(vec![server.der().clone()], key)
-            .unwrap();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let certificates = Certificates::new();
+        let (client, client_key) = certificates.leaf("client");
+        let acceptor = certificates.acceptor(false, &["h2", "http/1.1"]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
@@ -88,7 +61,7 @@ impl Https {
         });
         Self {
             address,
-            root_pem: root.pem(),
+            root_pem: certificates.root_pem(),
             client_chain_pem: client.pem(),
             client_key_pem: client_key.serialize_pem(),
         }

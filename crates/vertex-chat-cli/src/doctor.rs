@@ -64,6 +64,7 @@ pub(crate) async fn run(arguments: DoctorArguments) -> Result<(), Failure> {
             out::line(format_args!("endpoint     {endpoint}"))?;
         }
     }
+    let places = options().places();
     match &credentials {
         Some(Ok(found)) => {
             let account = found.account().map(|it| format!(" of {it}")).unwrap_or_default();
@@ -79,14 +80,14 @@ pub(crate) async fn run(arguments: DoctorArguments) -> Result<(), Failure> {
             }
         }
         Some(Err(Failure::Auth(error))) => {
-            let is_there = target.credentials.is_some() || options().places().iter().any(Place::is_chosen);
+            let is_there = target.credentials.is_some() || places.iter().any(Place::is_chosen);
             let word = if is_there { "unusable" } else { "missing" };
             out::line(format_args!("credentials  {word}: {error}"))?;
         }
         Some(Err(_)) | None => {}
     }
     if credentials.is_some() && target.credentials.is_none() {
-        for place in options().places() {
+        for place in &places {
             out::line(format_args!("  looked at  {place}"))?;
             if place.is_chosen() {
                 break;

@@ -93,21 +93,14 @@ pub(crate) async fn run(arguments: EmulateArguments) -> Result<(), Failure> {
             ("METADATA_SERVER_DETECTION", "assume-present".to_owned()),
         ];
         variables.extend(proxy.iter().flat_map(Proxy::variables));
-        for (name, value) in variables {
-            out::line(format_args!("export {name}={}", quoted(&value)))?;
-        }
+        export(variables)?;
     } else {
         out::line(running.base_url())?;
         out::line(format_args!("# key file: {}", path.display()))?;
         out::line(
             "# for vertex-chat, and with OPENAI_API_KEY=\"$(vertex-chat token)\" for OpenAI's libraries:",
         )?;
-        for (name, value) in [credentials, openai] {
-            out::line(format_args!("export {name}={}", quoted(&value)))?;
-        }
-        for (name, value) in proxy.iter().flat_map(Proxy::variables) {
-            out::line(format_args!("export {name}={}", quoted(&value)))?;
-        }
+        export([credentials, openai].into_iter().chain(proxy.iter().flat_map(Proxy::variables)))?;
         out::line(format_args!("# endpoints of one's own: {VLLM_ENDPOINT} (vLLM), {TGI_ENDPOINT} (TGI)"))?;
     }
     running.wait().await;
@@ -151,6 +144,14 @@ impl Drop for Proxy {
 
 fn tell(entry: &LogEntry) {
     out::note(format_args!("emulator: {entry}"));
+}
+
+/// Prints variables for a shell to take.
+fn export(variables: impl IntoIterator<Item = (&'static str, String)>) -> Result<(), Failure> {
+    for (name, value) in variables {
+        out::line(format_args!("export {name}={}", quoted(&value)))?;
+    }
+    Ok(())
 }
 
 /// A word for a shell.

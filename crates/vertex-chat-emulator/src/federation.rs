@@ -7,6 +7,7 @@ use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, Method, StatusCode};
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use vertex_chat_transport::{Request, Response};
 
@@ -183,10 +184,9 @@ pub(crate) fn exchange(form: &BTreeMap<String, String>, headers: &HeaderMap) -> 
     }
     if let Some(options) = form.get("options") {
         // Google's Python library encodes it twice.
-        let decoded: String = form_urlencoded::parse(format!("x={options}").as_bytes())
-            .map(|(_, it)| it.into_owned())
-            .collect();
-        let object = [options, &decoded].into_iter().find_map(|it| serde_json::from_str::<Value>(it).ok());
+        let decoded = percent_decode_str(options).decode_utf8_lossy();
+        let object =
+            [options.as_str(), &decoded].into_iter().find_map(|it| serde_json::from_str::<Value>(it).ok());
         if object.and_then(|it| it.get("userProject")?.as_str().map(str::to_owned)).is_none() {
             return Err(Refused::new("invalid_request", "Invalid value for \"options\"."));
         }
@@ -237,9 +237,7 @@ fn is_client(headers: &HeaderMap) -> bool {
 fn aws(subject: &str, audience: &str) -> Result<(), Refused> {
     let wrong =
         |what: &str| Refused::new("invalid_grant", format!("Received invalid AWS subject token: {what}."));
-    let decoded: String = form_urlencoded::parse(format!("x={}", subject.replace('+', "%2B")).as_bytes())
-        .map(|(_, it)| it.into_owned())
-        .collect();
+    let decoded = percent_decode_str(subject).decode_utf8_lossy();
     let request: Value = serde_json::from_str(&decoded).map_err(|_| wrong("not JSON"))?;
     let mut headers = BTreeMap::new();
     for header in request["headers"].as_array().into_iter().flatten() {

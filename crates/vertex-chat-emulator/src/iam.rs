@@ -4,12 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::StatusCode;
 use serde_json::{Map, Value, json};
-use vertex_chat_transport::Response;
 
 use crate::key::Account;
-use crate::reply::{GoogleError, json_reply};
+use crate::reply::GoogleError;
 use crate::tokens::Tokens;
 
 /// The longest life, in seconds, as if the organisation's policy made the exception.
@@ -37,8 +35,8 @@ pub(crate) fn url_of(base_url: &str, project: &str) -> String {
     format!("{base_url}/v1/projects/-/serviceAccounts/{}:generateAccessToken", email_of("target", project))
 }
 
-/// `POST /v1/projects/-/serviceAccounts/EMAIL:METHOD`, for somebody whose token is good. Gives the name of the token that
-/// was given, too.
+/// `POST /v1/projects/-/serviceAccounts/EMAIL:METHOD`, for somebody whose token is good: the answer, and the name of the
+/// token that was given, if one was.
 pub(crate) fn act(
     target: &str,
     body: &[u8],
@@ -46,23 +44,8 @@ pub(crate) fn act(
     project: &str,
     tokens: &mut Tokens,
     now: SystemTime,
-) -> (Response, Option<String>) {
-    let (email, method) = target.rsplit_once(':').unwrap_or((target, ""));
-    match answer(email, method, body, account, project, tokens, now) {
-        Ok((answer, name)) => (json_reply(StatusCode::OK, &answer), name),
-        Err(error) => (error.object_reply(), None),
-    }
-}
-
-fn answer(
-    email: &str,
-    method: &str,
-    body: &[u8],
-    account: &Account,
-    project: &str,
-    tokens: &mut Tokens,
-    now: SystemTime,
 ) -> Result<(Value, Option<String>), GoogleError> {
+    let (email, method) = target.rsplit_once(':').unwrap_or((target, ""));
     let body: Map<String, Value> =
         serde_json::from_slice(body).map_err(|_| GoogleError::invalid("Invalid JSON payload received."))?;
     let permission = match method {

@@ -459,9 +459,13 @@ impl Emulator {
         // Google's Node library escapes the `@`.
         let target = target.replace("%40", "@");
         let Inner { account, project, .. } = &*self.0;
-        let (mut response, issued) =
-            iam::act(&target, request.body(), account, project, &mut state.tokens, now);
-        entry.issued = issued;
+        let mut response = match iam::act(&target, request.body(), account, project, &mut state.tokens, now) {
+            Ok((answer, issued)) => {
+                entry.issued = issued;
+                json_reply(StatusCode::OK, &answer)
+            }
+            Err(error) => error.object_reply(),
+        };
         let date = httpdate::fmt_http_date(now).parse().expect("because a date is a header");
         response.headers_mut().insert("date", date);
         response
