@@ -19,6 +19,10 @@
 //! chat completions in the shapes of the services: Gemini and partners behind `openapi`, vLLM and TGI behind endpoint
 //! ids. What the models say is the same every time; [an engine](Engine) can say it instead.
 //!
+//! It is the rest of Google's side of credentials too: security token service, iamcredentials, metadata server, resource
+//! manager, and what AWS, Azure and GitHub give programs to show. With the feature `proxy` all of it answers under Google's
+//! own names.
+//!
 //! **What it is not.** A model. And it shares no code with the client it is used to test: it knows nothing of
 //! `vertex-chat`, `vertex-chat-params` or `vertex-chat-auth`.
 //!
@@ -479,6 +483,8 @@ impl Emulator {
             ["project", "project-id"] => metadata::reply(request, &self.0.project),
             ["project", "numeric-project-id"] => metadata::reply(request, PROJECT_NUMBER),
             ["universe", "universe-domain" | "universe_domain"] => metadata::reply(request, "googleapis.com"),
+            // What Google's Node library asks to see whether somebody is there.
+            ["instance"] | ["instance", ""] => metadata::reply(request, "region\nservice-accounts/\nzone\n"),
             ["instance", "service-accounts", ""] => {
                 metadata::reply(request, &format!("default/\n{email}/\n"))
             }
