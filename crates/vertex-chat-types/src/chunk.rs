@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use crate::wire::object;
 use crate::{
-    Annotation, Content, ContentFilterResult, CustomToolCall, ExtraContent, FinishReason, FunctionCall, Json,
-    Logprobs, Moderation, Nullable, ObjectType, PromptFilterResult, ReasoningDetail, ResponseAudio, Role,
-    ServiceTier, ToolType, Usage,
+    Annotation, ChatCompletion, Content, ContentFilterResult, CustomToolCall, ExtraContent, FinishReason,
+    FunctionCall, Json, Logprobs, Moderation, Nullable, ObjectType, PromptFilterResult, ReasoningDetail,
+    ResponseAudio, ResponseMessage, Role, ServiceTier, ToolCall, ToolType, Usage,
 };
 
 object! {
@@ -130,5 +130,70 @@ object! {
         custom "custom": [opt Box<CustomToolCall>],
         /// Google's additions: the thought signature of this call.
         extra_content "extra_content": [opt Box<ExtraContent>],
+    }
+}
+
+/// A whole answer in the form of one chunk, for servers that answer a streaming request without streaming.
+impl From<ChatCompletion> for ChatCompletionChunk {
+    fn from(completion: ChatCompletion) -> Self {
+        let choices = completion.choices.into_iter().map(|choice| ChunkChoice {
+            index: choice.index,
+            delta: choice.message.map(as_delta),
+            finish_reason: choice.finish_reason,
+            logprobs: choice.logprobs,
+            stop_reason: choice.stop_reason,
+            token_ids: choice.token_ids,
+            content_filter_results: choice.content_filter_results,
+            extra: choice.extra,
+        });
+        let object = completion.object.map(|it| match it {
+            ObjectType::ChatCompletion => ObjectType::ChatCompletionChunk,
+            other => other,
+        });
+        Self {
+            id: completion.id,
+            choices: choices.collect(),
+            object,
+            created: completion.created,
+            model: completion.model,
+            system_fingerprint: completion.system_fingerprint,
+            usage: completion.usage.map(Box::new),
+            service_tier: completion.service_tier,
+            moderation: completion.moderation,
+            prompt_filter_results: completion.prompt_filter_results,
+            prompt_token_ids: completion.prompt_token_ids,
+            extra: completion.extra,
+            ..Self::default()
+        }
+    }
+}
+
+fn as_delta(message: ResponseMessage) -> Delta {
+    let calls = |calls: Vec<ToolCall>| calls.into_iter().enumerate().map(as_tool_call_delta).collect();
+    Delta {
+        role: message.role,
+        content: message.content,
+        tool_calls: message.tool_calls.map(calls),
+        refusal: message.refusal,
+        function_call: message.function_call.map(Box::new),
+        reasoning_content: message.reasoning_content,
+        reasoning: message.reasoning,
+        reasoning_details: message.reasoning_details,
+        extra_content: message.extra_content.map(Box::new),
+        annotations: message.annotations,
+        audio: message.audio.map(Box::new),
+        extra: message.extra,
+    }
+}
+
+fn as_tool_call_delta((position, call): (usize, ToolCall)) -> ToolCallDelta {
+    ToolCallDelta {
+        index: Some(call.index.unwrap_or(position as u64)),
+        id: call.id,
+        r#type: call.r#type,
+        function: call.function,
+        custom: call.custom.map(Box::new),
+        extra_content: call.extra_content.map(Box::new),
+        extra: call.extra,
     }
 }

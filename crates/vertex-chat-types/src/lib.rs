@@ -87,7 +87,7 @@ pub use request::{
     ModerationOptions, ModerationPolicy, Prediction, PromptCacheOptions, ResponseFormat, Stop, StreamOptions,
     UserLocation, Voice, WebSearchOptions,
 };
-pub use stream::StreamEvent;
+pub use stream::{Progress, STRAY_TEXT_BYTES_MAX, StrayText, StreamEvent};
 pub use tool::{
     AllowedTools, CustomTool, CustomToolFormat, FunctionCallChoice, FunctionDefinition, Grammar, NamedTool,
     NamedToolChoice, Tool, ToolChoice,

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use serde_json::Value;
 use tracing::{Instrument, Span};
 use vertex_chat_auth::{AccessToken, TokenSource};
-use vertex_chat_params::{Dialect, Policy, Report, Rewrites, Target, prepare_in_place};
+use vertex_chat_params::{Dialect, Policy, PreparedRequest, Report, Rewrites, Target, prepare_in_place};
 use vertex_chat_transport::{
     Body, Clock, Exchange, Request, RetryBudget, RetryPolicy, Sent, Timeouts, TransportError,
     TransportErrorKind, is_retryable_status, retry_after, send_within, within,
@@ -234,17 +234,50 @@ impl Client {
         span
     }
 
-    /// Prepares a request and sends it.
-    async fn open(&self, request: &mut ChatRequest, options: &CallOptions) -> Result<(Body, Meta), Error> {
-        let dialect = self.dialect(request.model.as_deref());
-        let policy = options.policy.or(self.0.policy).unwrap_or_else(|| dialect.default_policy());
-        let target = Target::new(dialect).with_policy(policy).with_rewrites(self.0.rewrites);
-        let prepared = prepare_in_place(request, &target).map_err(Error::rejected)?;
+    /// What requests for this model are prepared for, by [`prepare_json`](vertex_chat_params::prepare_json) and others.
+    #[must_use]
+    pub fn target(&self, model: Option<&str>) -> Target {
+        let dialect = self.dialect(model);
+        let policy = self.0.policy.unwrap_or_else(|| dialect.default_policy());
+        Target::new(dialect).with_policy(policy).with_rewrites(self.0.rewrites)
+    }
+
+    /// Sends a request that is ready, and gives the answer as it came: what a gateway is made of. The body is a
+    /// completion, or a stream of events, or whatever the server says with a success.
+    ///
+    /// # Errors
+    /// As [`chat`](Self::chat), but for what only reading the answer shows.
+    ///
+    /// # Cancel safety
+    /// Dropping the future, or the body, gives up the request.
+    pub async fn send(
+        &self,
+        prepared: PreparedRequest,
+        options: &CallOptions,
+    ) -> Result<Response<Body>, Error> {
         let (body, report) = prepared.into_parts();
         let mut request = Request::new(Bytes::from(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.0.chat_url.clone();
-        self.exchange(request, options, report).await
+        let (body, meta) = self.exchange(request, options, report).await?;
+        Ok(Response::new(body, meta))
+    }
+
+    /// Gets a token, so that the first call does not wait for one. A client without credentials has nothing to get.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn warm_up(&self) -> Result<(), Error> {
+        let deadline = self.0.clock.monotonic().saturating_add(self.0.timeouts.total);
+        self.token(deadline).await.map(|_| ())
+    }
+
+    /// Prepares a request and sends it.
+    async fn open(&self, request: &mut ChatRequest, options: &CallOptions) -> Result<(Body, Meta), Error> {
+        let mut target = self.target(request.model.as_deref());
+        target.policy = options.policy.unwrap_or(target.policy);
+        let prepared = prepare_in_place(request, &target).map_err(Error::rejected)?;
+        Ok(self.send(prepared, options).await?.into_parts())
     }
 
     /// Sends a request until there is a success, or no reason to go on: the one place with retries.

@@ -246,6 +246,12 @@ impl Error {
         self.0.api.as_ref()
     }
 
+    /// The usual cause of what the server said, and what to do; empty where there is none.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        self.0.api.as_ref().map_or("", hint)
+    }
+
     /// Google's status word, such as `RESOURCE_EXHAUSTED`.
     #[must_use]
     pub fn google_status(&self) -> Option<&str> {

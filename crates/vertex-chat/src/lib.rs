@@ -76,7 +76,7 @@ pub use client::{COMPLETION_BYTES_MAX, Client, ENDPOINT_PAGES_MAX, ERROR_BODY_BY
 pub use error::{Error, ErrorKind};
 pub use options::CallOptions;
 pub use response::{Meta, Response};
-pub use stream::{ChatStream, DRAIN_TIMEOUT, STRAY_TEXT_BYTES_MAX};
+pub use stream::{ChatStream, DRAIN_TIMEOUT};
 
 pub use vertex_chat_auth as auth;
 pub use vertex_chat_params as params;
@@ -88,5 +88,6 @@ pub use vertex_chat_params::{Dialect, Policy, Report, Rewrite, Rewrites};
 pub use vertex_chat_transport::{RetryPolicy, Sent, Timeouts};
 pub use vertex_chat_types::{
     Accumulator, ApiError, ChatCompletion, ChatCompletionChunk, ChatRequest, Content, ContentPart,
-    FinishReason, Json, Message, ResponseFormat, Role, Tool, ToolCall, ToolChoice, Usage,
+    FinishReason, Json, Message, ResponseFormat, Role, STRAY_TEXT_BYTES_MAX, Tool, ToolCall, ToolChoice,
+    Usage,
 };

@@ -5,10 +5,6 @@ use std::ops::{Deref, DerefMut};
 
 use http::{HeaderMap, StatusCode};
 use vertex_chat_params::Report;
-use vertex_chat_types::{
-    ChatCompletion, ChatCompletionChunk, ChunkChoice, Delta, ObjectType, ResponseMessage, ToolCall,
-    ToolCallDelta,
-};
 
 /// Headers that name a request, in the order in which they are believed.
 const REQUEST_ID_HEADERS: [&str; 4] =
@@ -118,65 +114,4 @@ impl fmt::Debug for Meta {
 
 pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
     REQUEST_ID_HEADERS.iter().find_map(|name| headers.get(*name)?.to_str().ok())
-}
-
-/// A whole answer in the form of one chunk, for servers that answer a streaming request without streaming.
-pub(crate) fn as_chunk(completion: ChatCompletion) -> ChatCompletionChunk {
-    let mut chunk = ChatCompletionChunk::default();
-    chunk.id = completion.id;
-    chunk.object = completion.object.map(|it| match it {
-        ObjectType::ChatCompletion => ObjectType::ChatCompletionChunk,
-        other => other,
-    });
-    chunk.created = completion.created;
-    chunk.model = completion.model;
-    chunk.system_fingerprint = completion.system_fingerprint;
-    chunk.usage = completion.usage.map(Box::new);
-    chunk.service_tier = completion.service_tier;
-    chunk.moderation = completion.moderation;
-    chunk.extra = completion.extra;
-    chunk.choices = completion
-        .choices
-        .into_iter()
-        .map(|choice| {
-            let mut piece = ChunkChoice::default();
-            piece.index = choice.index;
-            piece.delta = choice.message.map(as_delta);
-            piece.finish_reason = choice.finish_reason;
-            piece.logprobs = choice.logprobs;
-            piece.stop_reason = choice.stop_reason;
-            piece.extra = choice.extra;
-            piece
-        })
-        .collect();
-    chunk
-}
-
-fn as_delta(message: ResponseMessage) -> Delta {
-    let mut delta = Delta::default();
-    delta.role = message.role;
-    delta.content = message.content;
-    delta.refusal = message.refusal;
-    delta.tool_calls =
-        message.tool_calls.map(|calls| calls.into_iter().enumerate().map(as_tool_call_delta).collect());
-    delta.function_call = message.function_call.map(Box::new);
-    delta.reasoning_content = message.reasoning_content;
-    delta.reasoning = message.reasoning;
-    delta.extra_content = message.extra_content.map(Box::new);
-    delta.annotations = message.annotations;
-    delta.audio = message.audio.map(Box::new);
-    delta.extra = message.extra;
-    delta
-}
-
-fn as_tool_call_delta((position, call): (usize, ToolCall)) -> ToolCallDelta {
-    let mut delta = ToolCallDelta::default();
-    delta.index = Some(call.index.unwrap_or(position as u64));
-    delta.id = call.id;
-    delta.r#type = call.r#type;
-    delta.function = call.function;
-    delta.custom = call.custom.map(Box::new);
-    delta.extra_content = call.extra_content.map(Box::new);
-    delta.extra = call.extra;
-    delta
 }

@@ -12,19 +12,17 @@ use http::header::CONTENT_TYPE;
 use tracing::Span;
 use vertex_chat_sse::{Decoder, Item, Unfinished};
 use vertex_chat_transport::{Body, Clock, Sent, Sleep, TransportError, TransportErrorKind};
-use vertex_chat_types::{Accumulator, ApiError, ChatCompletion, ChatCompletionChunk, Choice, StreamEvent};
+use vertex_chat_types::{
+    Accumulator, ApiError, ChatCompletion, ChatCompletionChunk, Choice, Progress, StrayText, StreamEvent,
+};
 
 use crate::Error;
 use crate::client::{COMPLETION_BYTES_MAX, read_completion, record, record_error};
-use crate::response::{Meta, Response, as_chunk};
+use crate::response::{Meta, Response};
 
 /// How long the end of the body is waited for after `[DONE]`. It is mostly there already, and taking it lets the
 /// connection be used again; a server that keeps it back does not keep the caller.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_millis(100);
-/// How much text outside of events is kept, to find an error in it.
-pub const STRAY_TEXT_BYTES_MAX: usize = 64 << 10;
-/// In how many places of that text an error is looked for.
-const STRAY_STARTS_MAX: usize = 16;
 
 /// A streamed answer.
 ///
@@ -58,7 +56,7 @@ pub struct ChatStream {
     input: Bytes,
     mode: Mode,
     /// Text outside of events.
-    stray: String,
+    stray: StrayText,
     seen: Seen,
 }
 
@@ -78,9 +76,7 @@ enum Mode {
 #[derive(Default)]
 struct Seen {
     chunks: u64,
-    /// Choices by number: begun, and ended. One with a number beyond the bits counts as number 127.
-    begun: u128,
-    ended: u128,
+    progress: Progress,
     /// What the span is told in the end.
     summary: ChatCompletion,
 }
@@ -88,18 +84,17 @@ struct Seen {
 impl Seen {
     fn note(&mut self, chunk: &ChatCompletionChunk, keep: bool) {
         self.chunks += 1;
-        for choice in &chunk.choices {
-            let bit = 1_u128 << choice.index.unwrap_or(0).min(127);
-            self.begun |= bit;
-            if choice.finish_reason.is_value() {
-                if keep && self.ended & bit == 0 {
-                    let mut ended = Choice::default();
-                    ended.finish_reason = choice.finish_reason.clone();
-                    self.summary.choices.push(ended);
-                }
-                self.ended |= bit;
+        if keep {
+            let newly = |it: &&vertex_chat_types::ChunkChoice| {
+                it.finish_reason.is_value() && !self.progress.has_ended(it.index.unwrap_or(0))
+            };
+            for choice in chunk.choices.iter().filter(newly) {
+                let mut ended = Choice::default();
+                ended.finish_reason = choice.finish_reason.clone();
+                self.summary.choices.push(ended);
             }
         }
+        self.progress.note(chunk);
         if keep {
             self.summary.id = self.summary.id.take().or_else(|| chunk.id.clone());
             self.summary.model = self.summary.model.take().or_else(|| chunk.model.clone());
@@ -107,11 +102,6 @@ impl Seen {
                 self.summary.usage = Some((**usage).clone());
             }
         }
-    }
-
-    /// Whether every choice that began has ended, and one did.
-    fn is_finished(&self) -> bool {
-        self.begun != 0 && self.begun == self.ended
     }
 }
 
@@ -128,7 +118,7 @@ impl ChatStream {
             decoder: Decoder::new(),
             input: Bytes::new(),
             mode,
-            stray: String::new(),
+            stray: StrayText::default(),
             seen: Seen::default(),
         }
     }
@@ -205,7 +195,7 @@ impl ChatStream {
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Some(Ok(bytes))) => self.input = bytes,
                         // How the connection ends does not matter once every choice has.
-                        Poll::Ready(Some(Err(_))) if self.seen.is_finished() => self.end(false),
+                        Poll::Ready(Some(Err(_))) if self.seen.progress.is_finished() => self.end(false),
                         Poll::Ready(Some(Err(error))) => {
                             self.mode = Mode::Failing(Error::transport("reading the answer", error));
                         }
@@ -236,7 +226,7 @@ impl ChatStream {
                         Ok(completion) => {
                             record(&self.span, &completion);
                             self.mode = Mode::Ended;
-                            return Poll::Ready(Some(Ok(as_chunk(completion))));
+                            return Poll::Ready(Some(Ok(completion.into())));
                         }
                         Err(error) => self.mode = Mode::Failing(error),
                     },
@@ -266,15 +256,13 @@ impl ChatStream {
                         Some(Step::Chunk(chunk))
                     }
                     Ok(StreamEvent::Done) => Some(Step::Done),
-                    Ok(StreamEvent::Error(api)) => {
-                        Some(Step::Fail(Error::api("the server failed in the middle", api)))
-                    }
+                    Ok(StreamEvent::Error(api)) => Some(Step::Fail(failed_midway(api))),
                     Ok(_) => None,
                     Err(error) => Some(Step::Fail(Error::unreadable_json("an event is not a chunk", error))),
                 },
                 Some(Item::Stray(line)) => {
-                    push_stray(&mut self.stray, &line);
-                    stray_error(&self.stray).map(Step::Fail)
+                    self.stray.push(&line);
+                    self.stray.error().map(failed_midway).map(Step::Fail)
                 }
                 Some(_) => None,
             };
@@ -289,7 +277,7 @@ impl ChatStream {
     fn take_unfinished(&mut self) -> Option<ChatCompletionChunk> {
         let Unfinished { data, stray, .. } = self.decoder.finish();
         if let Some(line) = stray {
-            push_stray(&mut self.stray, &line);
+            self.stray.push(&line);
         }
         match StreamEvent::read("", &data?) {
             Ok(StreamEvent::Chunk(chunk)) => {
@@ -298,7 +286,7 @@ impl ChatStream {
             }
             Ok(StreamEvent::Done) => self.end(true),
             Ok(StreamEvent::Error(api)) => {
-                self.mode = Mode::Failing(Error::api("the server failed in the middle", api));
+                self.mode = Mode::Failing(failed_midway(api));
             }
             // Half an event: the end will say that the answer is not whole.
             _ => {}
@@ -308,11 +296,11 @@ impl ChatStream {
 
     /// The end: of the body, or by the server's word. Is it the answer's?
     fn end(&mut self, done: bool) {
-        self.mode = if let Some(error) = stray_error(&self.stray) {
-            Mode::Failing(error)
-        } else if self.seen.begun == 0 && (done || self.seen.chunks > 0) {
+        self.mode = if let Some(api) = self.stray.error() {
+            Mode::Failing(failed_midway(api))
+        } else if !self.seen.progress.has_begun() && (done || self.seen.chunks > 0) {
             Mode::Failing(Error::no_choices(None))
-        } else if done || self.seen.is_finished() {
+        } else if done || self.seen.progress.is_finished() {
             record(&self.span, &self.seen.summary);
             if done { Mode::Draining(None) } else { Mode::Ended }
         } else if self.seen.chunks == 0 && !self.stray.is_empty() {
@@ -342,23 +330,8 @@ enum Step {
     Fail(Error),
 }
 
-fn push_stray(stray: &mut String, line: &str) {
-    if stray.len() + line.len() < STRAY_TEXT_BYTES_MAX {
-        stray.push_str(line);
-        stray.push('\n');
-    }
-}
-
-/// An error among the text outside of events, once it is whole.
-fn stray_error(stray: &str) -> Option<Error> {
-    if !stray.trim_end().ends_with(['}', ']']) {
-        return None;
-    }
-    // It may come after lines that are none of it.
-    let lines = std::iter::once(0).chain(stray.match_indices('\n').map(|(at, _)| at + 1));
-    let starts = lines.filter(|&at| stray[at..].starts_with(['{', '[']));
-    let api = starts.take(STRAY_STARTS_MAX).find_map(|at| ApiError::detect(&stray.as_bytes()[at..]))?;
-    Some(Error::api("the server failed in the middle", api))
+fn failed_midway(api: ApiError) -> Error {
+    Error::api("the server failed in the middle", api)
 }
 
 impl Stream for ChatStream {
