@@ -23,6 +23,7 @@
 
 mod aside;
 mod dialect;
+mod glance;
 mod prepare;
 mod report;
 mod rewrite;
@@ -32,7 +33,8 @@ mod signature;
 mod table;
 
 pub use dialect::{Dialect, ParseDialectError, Policy};
-pub use prepare::{PreparedRequest, Target, prepare, prepare_in_place, prepare_json};
+pub use glance::Glance;
+pub use prepare::{PreparedRequest, Target, prepare, prepare_glanced, prepare_in_place, prepare_json};
 pub use report::{Action, Note, Problem, Rejection, Report};
 pub use rewrite::{ParseRewriteError, Rewrite, Rewrites};
 pub use schema::{

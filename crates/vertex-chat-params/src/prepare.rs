@@ -9,7 +9,7 @@ use crate::aside::Aside;
 use crate::report::{Action, Note, Problem, Rejection, Report};
 use crate::schema::SCHEMA_BYTES_MAX;
 use crate::table::{PARAMETERS, Support, parameter};
-use crate::{Dialect, Policy, Rewrite, Rewrites, rewrite, rules};
+use crate::{Dialect, Glance, Policy, Rewrite, Rewrites, rewrite, rules};
 
 /// Room for what a part or a message has beside its text, in bytes.
 const PART_ROOM: usize = 128;
@@ -154,6 +154,23 @@ fn written(request: &ChatRequest) -> Vec<u8> {
 /// # Errors
 /// As [`prepare`], and when the body is not a request: then with the path and what was expected there.
 pub fn prepare_json(body: Vec<u8>, target: &Target) -> Result<PreparedRequest, Rejection> {
+    let glance = Glance::of(&body);
+    prepare_glanced(body, glance.as_ref(), target)
+}
+
+/// [`prepare_json`] for a body that was looked at before. `glance` has to be of this very body.
+///
+/// # Errors
+/// As [`prepare_json`].
+pub fn prepare_glanced(
+    body: Vec<u8>,
+    glance: Option<&Glance>,
+    target: &Target,
+) -> Result<PreparedRequest, Rejection> {
+    if let Some(glance) = glance.filter(|it| it.is_quiet(target)) {
+        let (stream, model) = (glance.is_stream(), glance.model().map(str::to_owned));
+        return Ok(PreparedRequest { body, stream, model, report: Report::default() });
+    }
     let aside = Aside::of(&body);
     let slim = aside.as_ref().map(|aside| (aside, prepare_text(aside.slim(), target)));
     let (rewritten, rest) = match slim {
@@ -258,6 +275,7 @@ fn not_a_request(error: &ParseError, whole: bool) -> Rejection {
         message: format!("{}{}", error.message(), place.unwrap_or_default()),
         remedy: String::new(),
         source: Dialect::OpenAi.source(),
+        is_unsupported: false,
     })
 }
 
@@ -298,6 +316,7 @@ fn not_taken(path: &str, message: String, dialect: Dialect) -> Problem {
         message,
         remedy: "leave it out, or choose another policy".to_owned(),
         source: dialect.source(),
+        is_unsupported: true,
     }
 }
 

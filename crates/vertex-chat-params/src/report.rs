@@ -107,6 +107,8 @@ pub struct Problem {
     pub remedy: String,
     /// Where the rule comes from; empty for the protocol itself.
     pub source: &'static str,
+    /// Whether the parameter itself is not taken, whatever its value.
+    pub is_unsupported: bool,
 }
 
 impl Rejection {

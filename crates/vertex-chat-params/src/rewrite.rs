@@ -565,6 +565,7 @@ impl Rewriter<'_> {
                 message: error.to_string(),
                 remedy: "write it without, or switch the rule `gemini-schema` off".to_owned(),
                 source: self.rule.source(),
+                is_unsupported: false,
             }),
         }
     }

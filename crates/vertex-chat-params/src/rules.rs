@@ -81,6 +81,7 @@ impl Check<'_> {
             message: message.into(),
             remedy: remedy.to_owned(),
             source,
+            is_unsupported: false,
         });
     }
 
