@@ -3,15 +3,21 @@
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::StatusCode;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http::header::CONNECTION;
+use http::{HeaderValue, StatusCode};
+use http_body::Body as _;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -28,6 +34,12 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long running requests have after the shutdown was asked for, by default.
 pub const GRACE: Duration = Duration::from_secs(10);
+/// The largest head of a request: its line and its headers.
+pub const HEAD_BYTES_MAX: usize = 128 << 10;
+/// How long a client may take nothing of an answer that is there to be taken, by default.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a server that cannot accept, mostly for want of file descriptors, waits before it tries again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How to serve.
 #[derive(Clone, Debug)]
@@ -39,8 +51,16 @@ pub struct ServeOptions {
     pub connections_max: usize,
     /// How long running requests have after the shutdown was asked for. [`GRACE`].
     pub grace: Duration,
+    /// How long a connection on which nothing runs stays open after the shutdown was asked for. A client that sends a
+    /// request in that time gets its answer, and with it the word that the connection ends. None by default.
+    pub linger: Duration,
+    /// How long a client may take nothing of an answer that is there to be taken. [`STALL_TIMEOUT`].
+    pub stall_timeout: Duration,
     /// Makes the answer to a request that is refused before it is complete.
     pub refuse: fn(&Refusal) -> Response,
+    /// With TLS, by this configuration.
+    #[cfg(feature = "serve-tls")]
+    pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 impl Default for ServeOptions {
@@ -49,7 +69,11 @@ impl Default for ServeOptions {
             request_bytes_max: REQUEST_BYTES_MAX,
             connections_max: CONNECTIONS_MAX,
             grace: GRACE,
+            linger: Duration::ZERO,
+            stall_timeout: STALL_TIMEOUT,
             refuse: refuse_as_openai,
+            #[cfg(feature = "serve-tls")]
+            tls: None,
         }
     }
 }
@@ -95,7 +119,7 @@ fn refuse_as_openai(refusal: &Refusal) -> Response {
     );
     let mut response = Response::new(body.into());
     *response.status_mut() = refusal.status();
-    response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
     response
 }
 
@@ -105,7 +129,8 @@ pub struct Peer(pub SocketAddr);
 
 /// Serves until `shutdown` is done, then lets running requests finish for [`ServeOptions::grace`].
 ///
-/// A body that ends in an error closes its connection without the end of the body, so that the client can tell.
+/// A body that ends in an error closes its connection without the end of the body, so that the client can tell. A client
+/// that closes its side of the connection, or half of it, has left: what runs for it is given up.
 pub async fn serve(
     listener: TcpListener,
     exchange: Arc<dyn Exchange>,
@@ -114,6 +139,7 @@ pub async fn serve(
 ) {
     let (closing, closed) = watch::channel(false);
     let permits = Arc::new(Semaphore::new(options.connections_max));
+    let shared = Arc::new(Shared { exchange, options, closing: AtomicBool::new(false) });
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -127,70 +153,186 @@ pub async fn serve(
             () = &mut shutdown => break,
         };
         let Ok((stream, peer)) = accepted else {
-            // Out of file descriptors, most likely: give those who hold them a moment.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let (exchange, options, closed) = (Arc::clone(&exchange), options.clone(), closed.clone());
+        let (shared, closed) = (Arc::clone(&shared), closed.clone());
         connections.spawn(async move {
             let _permit = permit;
-            serve_connection(stream, peer, exchange, options, closed).await;
+            shared.connection(stream, peer, closed).await;
         });
     }
     drop(listener);
+    shared.closing.store(true, Ordering::Relaxed);
     let _ = closing.send(true);
     let finish = async { while connections.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(options.grace, finish).await;
+    let _ = tokio::time::timeout(shared.options.grace, finish).await;
 }
 
-async fn serve_connection(
-    stream: TcpStream,
-    peer: SocketAddr,
+/// What all connections of a server share.
+struct Shared {
     exchange: Arc<dyn Exchange>,
     options: ServeOptions,
-    mut closed: watch::Receiver<bool>,
-) {
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request: http::Request<Incoming>| {
-        let (exchange, options) = (Arc::clone(&exchange), options.clone());
-        async move { answer(request, peer, &*exchange, &options).await }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    let mut closing = false;
-    // What goes wrong on a connection is the client's to notice; the exchange has its own log.
-    loop {
+    /// Whether the shutdown was asked for.
+    closing: AtomicBool,
+}
+
+impl Shared {
+    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, closed: watch::Receiver<bool>) {
+        let _ = stream.set_nodelay(true);
+        #[cfg(feature = "serve-tls")]
+        if let Some(config) = &self.options.tls {
+            let handshake = tokio_rustls::TlsAcceptor::from(Arc::clone(config)).accept(stream);
+            if let Ok(Ok(stream)) = tokio::time::timeout(HEAD_TIMEOUT, handshake).await {
+                self.exchanges(stream, peer, closed).await;
+            }
+            return;
+        }
+        self.exchanges(stream, peer, closed).await;
+    }
+
+    async fn exchanges<S: AsyncRead + AsyncWrite + Unpin>(
+        self: Arc<Self>,
+        stream: S,
+        peer: SocketAddr,
+        mut closed: watch::Receiver<bool>,
+    ) {
+        let linger = self.options.linger;
+        let stream = Impatient { stream, timeout: self.options.stall_timeout, alarm: None };
+        let service = service_fn(move |request| {
+            let shared = Arc::clone(&self);
+            async move { shared.answer(request, peer).await }
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let closing = async {
+            let _ = closed.wait_for(|closed| *closed).await;
+            tokio::time::sleep(linger).await;
+        };
+        // What goes wrong on a connection is the client's to notice; the exchange has its own log.
         tokio::select! {
             _ = connection.as_mut() => return,
-            _ = closed.wait_for(|closed| *closed), if !closing => {
-                closing = true;
-                connection.as_mut().graceful_shutdown();
-            }
+            () = closing => connection.as_mut().graceful_shutdown(),
         }
+        let _ = connection.await;
+    }
+
+    async fn answer(
+        &self,
+        request: http::Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Result<http::Response<Body>, crate::TransportError> {
+        let (mut head, body) = request.into_parts();
+        head.extensions.insert(Peer(peer));
+        let collected = tokio::time::timeout(BODY_TIMEOUT, collect(body, self.options.request_bytes_max));
+        let mut response = match collected.await.unwrap_or(Err(Refusal::TooSlow)) {
+            Ok(body) => self.exchange.send(Request::from_parts(head, body)).await?,
+            Err(refusal) => (self.options.refuse)(&refusal),
+        };
+        if self.closing.load(Ordering::Relaxed) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
     }
 }
 
-async fn answer(
-    request: http::Request<Incoming>,
-    peer: SocketAddr,
-    exchange: &dyn Exchange,
-    options: &ServeOptions,
-) -> Result<http::Response<Body>, crate::TransportError> {
-    let (mut head, body) = request.into_parts();
-    head.extensions.insert(Peer(peer));
-    let collected =
-        tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, options.request_bytes_max).collect()).await;
-    let body: Result<Bytes, Refusal> = match collected {
-        Err(_) => Err(Refusal::TooSlow),
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge(options.request_bytes_max)),
-        Ok(Err(_)) => Err(Refusal::Incomplete),
-    };
-    match body {
-        Ok(body) => exchange.send(Request::from_parts(head, body)).await,
-        Err(refusal) => Ok((options.refuse)(&refusal)),
+/// A request's body, whole; copied only when it comes in more than one piece, and then once.
+async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Refusal> {
+    let announced = body.size_hint().lower();
+    if announced > bytes_max as u64 {
+        return Err(Refusal::TooLarge(bytes_max));
+    }
+    let mut whole: Option<BytesMut> = None;
+    let mut first = Bytes::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(piece) = frame.map_err(|_| Refusal::Incomplete)?.into_data() else { continue };
+        let so_far = whole.as_ref().map_or(first.len(), BytesMut::len);
+        if so_far + piece.len() > bytes_max {
+            return Err(Refusal::TooLarge(bytes_max));
+        }
+        match &mut whole {
+            Some(whole) => whole.extend_from_slice(&piece),
+            None if first.is_empty() => first = piece,
+            None => {
+                // What is announced need not come, so no more than this is taken at its word.
+                const ROOM_MAX: usize = 1 << 20;
+                let room = usize::try_from(announced).unwrap_or(0).min(ROOM_MAX);
+                let mut gathered = BytesMut::with_capacity(room.max(so_far + piece.len()));
+                gathered.extend_from_slice(&first);
+                gathered.extend_from_slice(&piece);
+                whole = Some(gathered);
+            }
+        }
+    }
+    Ok(whole.map_or(first, BytesMut::freeze))
+}
+
+/// A connection whose far side may not leave what is written to it lying for ever.
+struct Impatient<S> {
+    stream: S,
+    timeout: Duration,
+    /// Set while a write waits.
+    alarm: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl<S> Impatient<S> {
+    /// What became of a write: an error when it has waited for too long.
+    fn watch<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<std::io::Result<T>>,
+    ) -> Poll<std::io::Result<T>> {
+        if written.is_ready() {
+            self.alarm = None;
+            return written;
+        }
+        let timeout = self.timeout;
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        ready!(alarm.as_mut().poll(cx));
+        Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch(cx, written)
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        self.watch(cx, written)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.watch(cx, flushed)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.watch(cx, shut)
     }
 }
