@@ -8,13 +8,14 @@ use crate::run::{Outcome, cargo, root, run, say};
 use crate::{docs, tidy};
 
 /// The crates that users depend on, each after those that it depends on.
-pub(crate) const PUBLISHED: [&str; 8] = [
+pub(crate) const PUBLISHED: [&str; 9] = [
     "vertex-chat-types",
     "vertex-chat-sse",
     "vertex-chat-params",
     "vertex-chat-transport",
     "vertex-chat-auth",
     "vertex-chat",
+    "vertex-chat-gateway",
     "vertex-chat-emulator",
     "vertex-chat-cli",
 ];
@@ -22,7 +23,7 @@ pub(crate) const PUBLISHED: [&str; 8] = [
 pub(crate) fn run_all() -> Outcome {
     run(cargo().args(["fmt", "--all", "--check"]))?;
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]))?;
-    for features in ["", "client", "serve"] {
+    for features in ["", "client", "serve", "serve-tls"] {
         // Unification hides a feature that is missing from a crate's own list.
         let arguments =
             ["clippy", "--package", "vertex-chat-transport", "--no-default-features", "--features", features];

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::run::{Outcome, cargo, output, root, say};
 
 /// Which crate of ours may depend on which. A new arrow is a decision page.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("vertex-chat-types", &[]),
     ("vertex-chat-sse", &[]),
     ("vertex-chat-transport", &[]),
@@ -27,7 +27,11 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ),
     // A judge shares no code with whom it judges.
     ("vertex-chat-emulator", &["vertex-chat-types", "vertex-chat-sse", "vertex-chat-transport"]),
-    ("vertex-chat-cli", &["vertex-chat", "vertex-chat-emulator"]),
+    (
+        "vertex-chat-gateway",
+        &["vertex-chat", "vertex-chat-transport", "vertex-chat-sse", "vertex-chat-types"],
+    ),
+    ("vertex-chat-cli", &["vertex-chat", "vertex-chat-gateway", "vertex-chat-emulator"]),
     ("xtask", &[]),
 ];
 

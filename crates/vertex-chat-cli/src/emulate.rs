@@ -1,4 +1,4 @@
-//! `vertex-chat emulate`, and the emulator inside `chat --emulator`.
+//! `vertex-chat emulate`, and the emulator inside `chat --emulator` and `serve --emulator`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,6 @@ use vertex_chat_emulator::{
 };
 
 use crate::chat::read_file;
-use crate::target::Target;
 use crate::{Failure, out};
 
 #[derive(Debug, Args)]
@@ -213,25 +212,35 @@ impl Drop for KeyFile {
     }
 }
 
-/// The emulator of one `chat --emulator`: over TCP, with a key file, as if it were far away.
+/// The emulator of one `chat --emulator` or `serve --emulator`: over TCP, with a key file, as if it were far away.
 pub(crate) struct Embedded {
     running: RunningEmulator,
     key_file: KeyFile,
 }
 
 impl Embedded {
-    pub(crate) async fn start(target: &Target, verbose: bool) -> Result<Self, Failure> {
+    pub(crate) async fn start(credentials: Option<&Path>, verbose: bool) -> Result<Self, Failure> {
         let mut builder = Emulator::builder(Arc::new(SystemClock));
         if verbose {
             builder = builder.on_request(tell);
         }
         let running = start(&builder.build(), 0).await?;
-        let json = match &target.credentials {
+        let json = match credentials {
             None => running.service_account_json(),
             // Somebody's own key, to see it refused: it is sent to the emulator and nowhere else.
             Some(path) => redirected(path, &running.base_url())?,
         };
         Ok(Self { key_file: KeyFile::write(&json, None)?, running })
+    }
+
+    /// Where it is.
+    pub(crate) fn base_url(&self) -> String {
+        self.running.base_url()
+    }
+
+    /// The key file that it takes.
+    pub(crate) fn key_file(&self) -> &Path {
+        &self.key_file.path
     }
 
     /// Turns a client to the emulator.

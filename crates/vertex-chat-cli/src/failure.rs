@@ -15,6 +15,8 @@ pub(crate) enum Failure {
     Auth(AuthError),
     /// Wrong usage that the argument parser cannot see.
     Usage(String),
+    /// The gateway's configuration.
+    Configuration(String),
     /// Something of this machine: a file, a port.
     Local(String),
     Interrupted,
@@ -33,6 +35,7 @@ impl Failure {
             },
             Self::Auth(error) if error.kind() == AuthErrorKind::Unavailable => 1,
             Self::Auth(_) => 3,
+            Self::Configuration(_) => 3,
             Self::Usage(_) => 2,
             Self::Local(_) => 1,
             Self::Interrupted => 130,
@@ -45,7 +48,7 @@ impl Failure {
         let (text, mut cause): (String, Option<&dyn StdError>) = match self {
             Self::Client(error) => (error.to_string(), error.source()),
             Self::Auth(error) => (error.to_string(), error.source()),
-            Self::Usage(text) | Self::Local(text) => (text.clone(), None),
+            Self::Usage(text) | Self::Configuration(text) | Self::Local(text) => (text.clone(), None),
             Self::Interrupted | Self::OutputClosed => return,
         };
         out::note(format_args!("error: {text}"));

@@ -8,9 +8,12 @@ mod doctor;
 mod emulate;
 mod endpoints;
 mod failure;
+#[cfg(unix)]
+mod handover;
 mod interrupt;
 mod out;
 mod params;
+mod serve;
 mod target;
 mod token;
 
@@ -41,6 +44,10 @@ enum Command {
     Chat(Box<chat::ChatArguments>),
     /// Serve Vertex's chat completions and Google's token endpoint on this machine.
     Emulate(emulate::EmulateArguments),
+    /// Be the OpenAI API for every program of this machine: OPENAI_BASE_URL=http://127.0.0.1:8080/v1.
+    Serve(serve::ServeArguments),
+    /// Make a key for a client of `serve`, and what the configuration says of it.
+    Key,
     /// List the project's endpoints with models of your own.
     Endpoints(endpoints::EndpointsArguments),
     /// Show which server takes which parameter, and what is rewritten for it.
@@ -60,7 +67,14 @@ fn main() -> ExitCode {
             .without_time()
             .init();
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    // One thread is enough for everything but serving many, and cheaper.
+    let mut builder = match program.command {
+        Command::Serve(_) if std::thread::available_parallelism().is_ok_and(|it| it.get() > 1) => {
+            tokio::runtime::Builder::new_multi_thread()
+        }
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             let failure = Failure::Local(format!("no runtime: {error}"));
@@ -86,6 +100,8 @@ async fn run(program: Program) -> Result<(), Failure> {
     match program.command {
         // A conversation has its own use for Ctrl-C.
         Command::Chat(arguments) => chat::run(*arguments, program.verbose, &mut interrupts).await,
+        Command::Serve(arguments) => serve::run(arguments, &mut interrupts).await,
+        Command::Key => serve::key(),
         Command::Emulate(arguments) => interrupts.end(emulate::run(arguments)).await,
         Command::Endpoints(arguments) => interrupts.end(endpoints::run(arguments)).await,
         Command::Params(arguments) => params::run(&arguments),

@@ -1,0 +1,77 @@
+//! A listening socket that goes from one process to the next, so that no connection is lost between them.
+//!
+//! Both processes have the same socket for a while: what the old one does not accept any more, the new one does. The socket
+//! is passed through a Unix domain socket (`SCM_RIGHTS`), which only its owner can open. Two sockets at the same port
+//! (`SO_REUSEPORT`) would not do: connections that wait at the old one are reset when it is closed.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
+use tokio::net::TcpListener;
+
+use crate::{Failure, out};
+
+/// The socket of the process that offers it at this path; a new one where there is none.
+pub(crate) async fn take(path: &Path, address: SocketAddr) -> Result<TcpListener, Failure> {
+    let cannot = |error: &dyn std::fmt::Display| Failure::Local(format!("{}: {error}", path.display()));
+    let Ok(stream) = UnixStream::connect(path) else {
+        let bound = TcpListener::bind(address).await;
+        return bound.map_err(|error| Failure::Local(format!("cannot listen on {address}: {error}")));
+    };
+    let socket = receive(&stream).map_err(|error| cannot(&error))?;
+    let listener = std::net::TcpListener::from(socket.ok_or_else(|| cannot(&"no socket was handed over"))?);
+    listener.set_nonblocking(true).map_err(|error| cannot(&error))?;
+    out::note(format_args!("took the listening socket over from the process at {}", path.display()));
+    TcpListener::from_std(listener).map_err(|error| cannot(&error))
+}
+
+/// Offers the socket at this path, in the place of whoever offered it before.
+pub(crate) fn offer(path: &Path, listener: &TcpListener) -> Result<(), Failure> {
+    let cannot = |error: std::io::Error| Failure::Local(format!("{}: {error}", path.display()));
+    let socket = listener.as_fd().try_clone_to_owned().map_err(cannot)?;
+    // Made beside it and moved there, so that there is always one, and nobody else's for a moment.
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}", std::process::id()));
+    let _ = std::fs::remove_file(&beside);
+    let offers = UnixListener::bind(&beside).map_err(cannot)?;
+    std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600)).map_err(cannot)?;
+    std::fs::rename(&beside, path).map_err(cannot)?;
+    std::thread::spawn(move || {
+        while let Ok((stream, _)) = offers.accept() {
+            if let Err(error) = send(&stream, &socket) {
+                out::note(format_args!("the listening socket could not be handed over: {error}"));
+            }
+        }
+    });
+    Ok(())
+}
+
+fn send(stream: &UnixStream, socket: &OwnedFd) -> std::io::Result<()> {
+    let sockets = [socket.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&sockets));
+    sendmsg(stream, &[IoSlice::new(b"!")], &mut ancillary, SendFlags::empty())?;
+    Ok(())
+}
+
+fn receive(stream: &UnixStream) -> std::io::Result<Option<OwnedFd>> {
+    let mut byte = [0];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    recvmsg(stream, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let sockets = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut sockets) => sockets.next(),
+        _ => None,
+    });
+    Ok(sockets)
+}

@@ -1,0 +1,302 @@
+//! `vertex-chat serve`: the gateway on a socket, with a log, reloads and an orderly end.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use tokio::net::TcpListener;
+use vertex_chat::Environment;
+use vertex_chat_emulator::{LOCATION, PROJECT, TGI_ENDPOINT, VLLM_ENDPOINT};
+use vertex_chat_gateway::{AccessEntry, AccessFormat, Config, Gateway, Options};
+
+use crate::emulate::Embedded;
+use crate::interrupt::Interrupts;
+use crate::{Failure, out};
+
+/// How often the configuration file is looked at for changes.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
+/// The most lines of the access log that wait to be written; further ones are counted and lost.
+const LOG_LINES_MAX: usize = 10_000;
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// The configuration, a TOML file. Else Vertex by the environment's credentials and project, and OpenAI if
+    /// OPENAI_API_KEY is a key of theirs.
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where to listen; port 0 for any. Else the configuration's, or 127.0.0.1:8080.
+    #[arg(long, short, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Say what is wrong with the configuration and end.
+    #[arg(long)]
+    check: bool,
+    /// Answer from an emulator in this process; no cloud project is needed.
+    #[arg(long, conflicts_with_all = ["config", "project", "location"])]
+    emulator: bool,
+    /// The project. Else GOOGLE_CLOUD_PROJECT, GCLOUD_PROJECT, the credentials' own.
+    #[arg(long, conflicts_with = "config")]
+    project: Option<String>,
+    /// A region, `global`, `us` or `eu`. Else GOOGLE_CLOUD_LOCATION, `global`.
+    #[arg(long, conflicts_with = "config")]
+    location: Option<String>,
+    /// A credential file of any kind. Else GOOGLE_APPLICATION_CREDENTIALS, gcloud's login, the metadata server.
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    credentials: Option<PathBuf>,
+    /// How requests are logged on stderr. Else the configuration's, or text.
+    #[arg(long, value_name = "FORMAT")]
+    access_log: Option<LogFormat>,
+    /// Take the listening socket over from the process that has this socket of the file system, and hand it on there.
+    #[cfg(unix)]
+    #[arg(long, value_name = "SOCKET")]
+    handover: Option<PathBuf>,
+    /// Serve everybody who can reach an address that is not this machine's own, without keys.
+    #[arg(long)]
+    danger_serve_without_keys: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+    Off,
+}
+
+/// Makes a key.
+pub(crate) fn key() -> Result<(), Failure> {
+    let key = vertex_chat_gateway::new_key();
+    out::line(&key)?;
+    out::note("the key is shown once; in the configuration goes its hash:");
+    out::note(format_args!("[keys]\nsomebody = \"{}\"", vertex_chat_gateway::hash_key(&key)));
+    Ok(())
+}
+
+pub(crate) async fn run(arguments: ServeArguments, interrupts: &mut Interrupts) -> Result<(), Failure> {
+    #[cfg(unix)]
+    raise_open_files();
+    let embedded = match arguments.emulator {
+        true => Some(Embedded::start(arguments.credentials.as_deref(), false).await?),
+        false => None,
+    };
+    let result = serve(&arguments, embedded.as_ref(), interrupts).await;
+    if let Some(embedded) = embedded {
+        embedded.stop().await;
+    }
+    result
+}
+
+async fn serve(
+    arguments: &ServeArguments,
+    embedded: Option<&Embedded>,
+    interrupts: &mut Interrupts,
+) -> Result<(), Failure> {
+    let config = configuration(arguments, embedded)?;
+    let environment = Environment::process();
+    let wrong = |error: &dyn std::fmt::Display| Failure::Configuration(error.to_string());
+    let mut options = Options::new().environment(environment.clone());
+    let format = arguments.access_log.map_or(config.access_log().unwrap_or_default(), |it| match it {
+        LogFormat::Text => AccessFormat::Text,
+        LogFormat::Json => AccessFormat::Json,
+        LogFormat::Off => AccessFormat::Off,
+    });
+    if format != AccessFormat::Off {
+        let log = AccessLog::start(format);
+        options = options.on_request(move |entry| log.write(entry));
+    }
+    let gateway = Gateway::build(&config, options).await.map_err(|error| wrong(&error))?;
+    let address = match arguments.listen {
+        Some(address) => address,
+        None => config.listen(&environment).map_err(|error| wrong(&error))?,
+    };
+    if !arguments.danger_serve_without_keys {
+        gateway.check_address(address).map_err(|error| {
+            Failure::Configuration(format!("{error}, or say --danger-serve-without-keys"))
+        })?;
+    }
+    if arguments.check {
+        return out::line("the configuration is good");
+    }
+    let listener = listener(arguments, address).await?;
+    let address = listener.local_addr().unwrap_or(address);
+    let scheme = if config.has_tls() { "https" } else { "http" };
+    out::line(format_args!("export OPENAI_BASE_URL={scheme}://{address}/v1"))?;
+    if !config.wants_keys() {
+        out::line("export OPENAI_API_KEY=unused")?;
+    }
+    let warm = gateway.clone();
+    tokio::spawn(async move { warm.warm_up().await });
+    if let Some(path) = &arguments.config {
+        tokio::spawn(reload(gateway.clone(), path.clone()));
+    }
+    gateway.serve(listener, asked_to_end(interrupts)).await;
+    Ok(())
+}
+
+fn configuration(arguments: &ServeArguments, embedded: Option<&Embedded>) -> Result<Config, Failure> {
+    if let Some(path) = &arguments.config {
+        return read(path).map_err(Failure::Configuration);
+    }
+    // TOML's strings take what JSON's do; a dollar sign would begin a variable.
+    let quoted = |text: &str| serde_json::Value::from(text.replace('$', "$$")).to_string();
+    let text = if let Some(embedded) = embedded {
+        let common = format!(
+            "project = {}\nlocation = {}\nhost = {}\ncredentials_file = {}\n",
+            quoted(PROJECT),
+            quoted(LOCATION),
+            quoted(&embedded.base_url()),
+            quoted(&embedded.key_file().display().to_string()),
+        );
+        format!(
+            "[targets.vertex]\nkind = \"vertex\"\n{common}\
+             [targets.vllm]\nkind = \"endpoint\"\ndialect = \"vllm\"\nendpoint = {}\n{common}\
+             [targets.tgi]\nkind = \"endpoint\"\ndialect = \"tgi\"\nendpoint = {}\n{common}\
+             [[models]]\nname = \"vllm\"\nto = [{{ target = \"vllm\" }}]\n\
+             [[models]]\nname = \"tgi\"\nto = [{{ target = \"tgi\" }}]\n\
+             [[models]]\nname = \"gpt-*\"\nto = [{{ target = \"vertex\", model = \"google/gemini-2.5-flash\" }}]\n",
+            quoted(VLLM_ENDPOINT),
+            quoted(TGI_ENDPOINT),
+        )
+    } else {
+        let file = arguments.credentials.as_ref().map(|it| it.display().to_string());
+        let given =
+            [("project", &arguments.project), ("location", &arguments.location), ("credentials_file", &file)];
+        let lines: String = given
+            .into_iter()
+            .filter_map(|(key, value)| Some(format!("{key} = {}\n", quoted(value.as_deref()?))))
+            .collect();
+        if lines.is_empty() {
+            return Ok(Config::default());
+        }
+        format!("[targets.vertex]\nkind = \"vertex\"\n{lines}")
+    };
+    Config::parse("the command line", &text).map_err(|error| Failure::Usage(error.to_string()))
+}
+
+fn read(path: &Path) -> Result<Config, String> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+    Config::parse(&name, &text).map_err(|error| error.to_string())
+}
+
+async fn listener(arguments: &ServeArguments, address: SocketAddr) -> Result<TcpListener, Failure> {
+    #[cfg(unix)]
+    if let Some(path) = &arguments.handover {
+        let listener = crate::handover::take(path, address).await?;
+        crate::handover::offer(path, &listener)?;
+        return Ok(listener);
+    }
+    #[cfg(not(unix))]
+    let _ = arguments;
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| Failure::Local(format!("cannot listen on {address}: {error}")))
+}
+
+/// Takes a changed configuration: when its file is another than before, and at every SIGHUP.
+async fn reload(gateway: Gateway, path: PathBuf) {
+    #[cfg(unix)]
+    let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
+    let mut known = std::fs::read(&path).ok();
+    loop {
+        #[cfg(unix)]
+        let asked = async {
+            match &mut hangups {
+                Some(hangups) => drop(hangups.recv().await),
+                None => std::future::pending().await,
+            }
+        };
+        #[cfg(not(unix))]
+        let asked = std::future::pending::<()>();
+        let is_asked = tokio::select! {
+            () = asked => true,
+            () = tokio::time::sleep(RELOAD_INTERVAL) => false,
+        };
+        let now = std::fs::read(&path).ok();
+        // A file that is being replaced may be gone for a moment.
+        if now.is_none() || (now == known && !is_asked) {
+            continue;
+        }
+        known = now;
+        let result = match read(&path) {
+            Ok(config) => gateway.reload(&config).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(()) => {
+                out::note(format_args!("{}: taken", path.display()));
+                gateway.warm_up().await;
+            }
+            Err(error) => out::note(format_args!("the configuration stays as it was: {error}")),
+        }
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM. A second one does not wait for what runs.
+async fn asked_to_end(interrupts: &mut Interrupts) {
+    let _ = interrupts.end(std::future::pending::<Result<(), Failure>>()).await;
+    out::note("ending: what runs is finished, nothing new is taken; once more ends at once");
+    match Interrupts::listen() {
+        Ok(mut again) => {
+            tokio::spawn(async move {
+                let _ = again.end(std::future::pending::<Result<(), Failure>>()).await;
+                #[expect(clippy::exit, reason = "asked for twice")]
+                std::process::exit(130);
+            });
+        }
+        Err(failure) => failure.tell(),
+    }
+}
+
+/// Has as many files open as the system allows: the usual 1,024 are less than the connections that may come.
+#[cfg(unix)]
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// Writes the access log, in a thread of its own: a reader that is slow keeps nobody waiting.
+struct AccessLog {
+    format: AccessFormat,
+    lines: SyncSender<String>,
+    lost: Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl AccessLog {
+    fn start(format: AccessFormat) -> Self {
+        let (lines, to_write) = sync_channel::<String>(LOG_LINES_MAX);
+        let lost = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let count = Arc::clone(&lost);
+        std::thread::spawn(move || {
+            while let Ok(mut line) = to_write.recv() {
+                line.push('\n');
+                // Those that wait already go in the same write.
+                while line.len() < 1 << 16 {
+                    let Ok(more) = to_write.try_recv() else { break };
+                    line.push_str(&more);
+                    line.push('\n');
+                }
+                let lost = count.swap(0, std::sync::atomic::Ordering::Relaxed);
+                if lost > 0 {
+                    line.push_str(&format!("{lost} lines of the access log were lost: they came too fast\n"));
+                }
+                let _ = std::io::stderr().lock().write_all(line.as_bytes());
+            }
+        });
+        Self { format, lines, lost }
+    }
+
+    fn write(&self, entry: &AccessEntry) {
+        let line = match self.format {
+            AccessFormat::Json => entry.to_json(),
+            _ => entry.to_text(),
+        };
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
+            self.lost.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+}

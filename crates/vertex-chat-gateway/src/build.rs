@@ -1,0 +1,273 @@
+//! From a configuration to targets, routes and limits.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use toml::Spanned;
+use vertex_chat::{Client, ClientBuilder, Environment, RetryPolicy, Timeouts};
+
+use crate::config::{Choice, Config, ConfigError, Kind, Limits, TargetSection};
+use crate::gateway::Options;
+use crate::keys::{self, KeyHash};
+use crate::route::{COOL_DOWN, Leg, Route, Routes, Server, Target};
+
+/// The name of the target that is there without a file.
+const DEFAULT_TARGET: &str = "vertex";
+/// The name of the one that an OpenAI key makes.
+const OPENAI_TARGET: &str = "openai";
+const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
+const OPENAI_KEY_PREFIX: &str = "sk-";
+
+/// What a configuration comes to.
+pub(crate) struct State {
+    pub(crate) routes: Routes,
+    pub(crate) keys: Vec<(String, KeyHash)>,
+    pub(crate) limits: Limits,
+    pub(crate) origins: Vec<String>,
+    pub(crate) logs_prompts: bool,
+    pub(crate) keep_alive: Duration,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+}
+
+/// Why there is no gateway.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The configuration is at fault.
+    Config(ConfigError),
+    /// A client for a target cannot be built: mostly, there are no credentials.
+    Target {
+        /// Which.
+        target: String,
+        /// Why.
+        error: vertex_chat::Error,
+    },
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Target { target, error } => write!(f, "target `{target}`: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Config(_) => None,
+            Self::Target { error, .. } => error.source(),
+        }
+    }
+}
+
+impl From<ConfigError> for BuildError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl State {
+    pub(crate) async fn build(config: &Config, options: &Options) -> Result<Self, BuildError> {
+        let file = &config.file;
+        let mut targets = Vec::new();
+        for (name, section) in &file.targets {
+            targets.push(Arc::new(target(config, name, section, options).await?));
+        }
+        if targets.is_empty() {
+            targets = default_targets(config, options).await?;
+        }
+        let by_name: HashMap<&str, &Arc<Target>> = targets.iter().map(|it| (&*it.name, it)).collect();
+        let legs = |choices: &[Choice]| -> Vec<Leg> {
+            let leg = |choice: &Choice| {
+                Some(Leg {
+                    target: Arc::clone(by_name.get(choice.target.get_ref().as_str())?),
+                    model: choice.model.as_ref().map(|it| it.get_ref().clone()),
+                    weight: choice.weight.as_ref().map_or(1, |it| *it.get_ref()),
+                })
+            };
+            choices.iter().filter_map(leg).collect()
+        };
+        let mut routes = Routes::default();
+        for model in &file.models {
+            let route = Route { to: legs(&model.to), fallback: legs(&model.fallback) };
+            match model.name.get_ref().split_once('*') {
+                Some((before, after)) => routes.patterns.push((before.to_owned(), after.to_owned(), route)),
+                None => drop(routes.exact.insert(model.name.get_ref().clone(), route)),
+            }
+        }
+        routes.aliases = file.aliases.iter().map(|(name, to)| (name.clone(), to.get_ref().clone())).collect();
+        routes.has_default_routes = file.default_routes.unwrap_or(true);
+        drop(by_name);
+        routes.targets = targets;
+        let environment = &options.environment;
+        let mut keys = Vec::new();
+        for (client, hash) in &file.keys {
+            let text = config.resolved(hash, environment)?;
+            let Some(hash_of) = keys::parse(&text) else {
+                let message = format!("the key of `{client}` is not `sha256:` and 64 hexadecimal digits");
+                return Err(config.fault(Some(hash.span()), message).into());
+            };
+            keys.push((client.clone(), hash_of));
+        }
+        let tls = match &file.tls {
+            Some(section) => Some(tls(config, &section.certificate, &section.key, environment)?),
+            None => None,
+        };
+        Ok(Self {
+            routes: routes.sorted(),
+            keys,
+            limits: file.limits,
+            origins: file.cors.origins.clone(),
+            logs_prompts: file.log.prompts,
+            keep_alive: Duration::from_secs(file.limits.keep_alive_seconds.max(1)),
+            tls,
+        })
+    }
+}
+
+/// A builder with what all clients share.
+fn client(options: &Options) -> ClientBuilder {
+    Client::builder()
+        .environment(options.environment.clone())
+        .connector(Arc::clone(&options.connector))
+        .clock(Arc::clone(&options.clock))
+}
+
+/// Without a file: Vertex by what the environment has, and OpenAI if there is a key of theirs.
+async fn default_targets(config: &Config, options: &Options) -> Result<Vec<Arc<Target>>, BuildError> {
+    let mut targets = Vec::new();
+    let section = TargetSection::of(Kind::Vertex);
+    let vertex = target(config, DEFAULT_TARGET, &section, options).await;
+    let openai_key =
+        options.environment.get("OPENAI_API_KEY").filter(|key| key.starts_with(OPENAI_KEY_PREFIX));
+    match vertex {
+        Ok(vertex) => targets.push(Arc::new(vertex)),
+        Err(error) if openai_key.is_none() => return Err(error),
+        Err(error) => tracing::warn!(%error, "no Vertex; there is a key of OpenAI's"),
+    }
+    if openai_key.is_some() {
+        let mut section = TargetSection::of(Kind::Openai);
+        section.base_url = Some(Spanned::new(0..0, OPENAI_BASE_URL.to_owned()));
+        section.api_key = Some(Spanned::new(0..0, "${OPENAI_API_KEY}".to_owned()));
+        targets.push(Arc::new(target(config, OPENAI_TARGET, &section, options).await?));
+    }
+    Ok(targets)
+}
+
+async fn target(
+    config: &Config,
+    name: &str,
+    section: &TargetSection,
+    options: &Options,
+) -> Result<Target, BuildError> {
+    let environment = &options.environment;
+    let text = |value: &Option<Spanned<String>>| -> Result<Option<String>, ConfigError> {
+        value.as_ref().map(|it| config.resolved(it, environment)).transpose()
+    };
+    let failed = |error| BuildError::Target { target: name.to_owned(), error };
+    let defaults = &config.file.defaults;
+    let (own_policy, own_rewrites, own_repairs) =
+        config.treatment(&section.policy, &section.rewrites_off, &section.repairs_off)?;
+    let (policy, rewrites, repairs) =
+        config.treatment(&defaults.policy, &defaults.rewrites_off, &defaults.repairs_off)?;
+    let rewrites = vertex_chat::Rewrite::ALL
+        .iter()
+        .filter(|it| !(own_rewrites.contains(**it) && rewrites.contains(**it)))
+        .fold(vertex_chat::Rewrites::all(), |all, it| all.without(*it));
+    let mut builder = client(options).rewrites(rewrites);
+    if let Some(policy) = own_policy.or(policy) {
+        builder = builder.policy(policy);
+    }
+    if let Some(dialect) = config.dialect(section)? {
+        builder = builder.dialect(dialect);
+    }
+    let mut servers = Vec::new();
+    if section.kind == Kind::Openai {
+        builder = builder.base_url(text(&section.base_url)?.unwrap_or_default());
+        builder = match text(&section.api_key)? {
+            Some(key) => builder.api_key(key),
+            None => builder.anonymous(),
+        };
+        servers.push(Server::new(name, builder.build().map_err(failed)?));
+    } else {
+        let locations = match (text(&section.location)?, section.locations.as_slice()) {
+            (Some(location), _) => vec![location],
+            (None, []) => {
+                vec![environment.get("GOOGLE_CLOUD_LOCATION").unwrap_or_else(|| "global".to_owned())]
+            }
+            (None, several) => {
+                several.iter().map(|it| config.resolved(it, environment)).collect::<Result<_, _>>()?
+            }
+        };
+        // Named, so that OPENAI_BASE_URL, which clients of the gateway have set, means nothing here.
+        builder = builder.location(&locations[0]);
+        for (value, set) in [
+            (text(&section.project)?, ClientBuilder::project as fn(ClientBuilder, String) -> ClientBuilder),
+            (text(&section.endpoint)?, ClientBuilder::endpoint),
+            (text(&section.host)?, ClientBuilder::host),
+            (text(&section.quota_project)?, ClientBuilder::quota_project),
+            (text(&section.credentials_file)?, ClientBuilder::credentials_file),
+        ] {
+            if let Some(value) = value {
+                builder = set(builder, value);
+            }
+        }
+        // Credentials are found once, so that all locations share one token.
+        let builder = builder.discover().await.map_err(failed)?;
+        for location in &locations {
+            let client = builder.clone().location(location).build().map_err(failed)?;
+            servers.push(Server::new(&format!("{name}@{location}"), client));
+        }
+    }
+    let seconds = |value: Option<u64>, default: Duration| value.map_or(default, Duration::from_secs);
+    let timeouts = Timeouts::default();
+    let timeouts = timeouts
+        .with_first_byte(seconds(section.first_byte_seconds, timeouts.first_byte))
+        .with_idle(seconds(section.idle_seconds, timeouts.idle))
+        .with_total(seconds(section.total_seconds, timeouts.total));
+    let retry = RetryPolicy::default();
+    let attempts = section.retries.map_or(retry.attempts_max, |it| it.saturating_add(1));
+    Ok(Target {
+        name: Arc::from(name),
+        servers,
+        repairs: own_repairs.and(repairs),
+        cool_down: seconds(section.cool_down_seconds, COOL_DOWN),
+        timeouts,
+        retry: retry.with_attempts_max(attempts),
+        is_vertex: section.kind == Kind::Vertex,
+        is_openai: section.kind == Kind::Openai,
+    })
+}
+
+/// The server's side of TLS.
+fn tls(
+    config: &Config,
+    certificate: &Spanned<String>,
+    key: &Spanned<String>,
+    environment: &Environment,
+) -> Result<Arc<ServerConfig>, ConfigError> {
+    let read = |path: &Spanned<String>| {
+        let name = config.resolved(path, environment)?;
+        std::fs::read(&name).map_err(|error| config.fault(Some(path.span()), format!("{name}: {error}")))
+    };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(certificate)?).collect();
+    let chain = chain.ok().filter(|it| !it.is_empty());
+    let chain =
+        chain.ok_or_else(|| config.fault(Some(certificate.span()), "the file has no certificate in PEM"))?;
+    let secret = PrivateKeyDer::from_pem_slice(&read(key)?);
+    let secret = secret.map_err(|_| config.fault(Some(key.span()), "the file has no private key in PEM"))?;
+    // The provider is named, not taken from the process.
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let fits = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|it| it.with_no_client_auth().with_single_cert(chain, secret));
+    fits.map(Arc::new)
+        .map_err(|error| config.fault(Some(key.span()), format!("certificate and key: {error}")))
+}

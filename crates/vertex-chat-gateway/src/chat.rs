@@ -1,0 +1,428 @@
+//! One request for a completion: read, routed, prepared, sent, and its answer repaired.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tracing::Instrument;
+use vertex_chat::params::{Action, Glance, PreparedRequest, prepare, prepare_glanced};
+use vertex_chat::{COMPLETION_BYTES_MAX, CallOptions, ChatRequest, Dialect, Report};
+use vertex_chat_transport::{Body, Clock, Request, Response};
+use vertex_chat_types::{ApiError, ChatCompletion, ExtraBody, GoogleOptions};
+
+use crate::build::State;
+use crate::call::Call;
+use crate::fault::Fault;
+use crate::gateway::{PROMPT_BYTES_MAX, REQUEST_ID};
+use crate::relay::{Relay, malformed_call, no_choices};
+use crate::repair::{Repair, Repairer, THOUGHT_TAG, is_malformed_call};
+use crate::route::Try;
+
+const TARGET: HeaderName = HeaderName::from_static("x-vertex-chat-target");
+const MODEL: HeaderName = HeaderName::from_static("x-vertex-chat-model");
+const DROPPED: HeaderName = HeaderName::from_static("x-vertex-chat-dropped");
+const REWRITTEN: HeaderName = HeaderName::from_static("x-vertex-chat-rewritten");
+const REPAIRED: HeaderName = HeaderName::from_static("x-vertex-chat-repaired");
+const OVERHEAD: HeaderName = HeaderName::from_static("x-vertex-chat-overhead-us");
+/// The longest of those headers that list something.
+const LIST_BYTES_MAX: usize = 1024;
+
+/// Headers that go on to Vertex: which quota a request is served from, and how long it may take there.
+const FORWARDED: [HeaderName; 3] = [
+    HeaderName::from_static("x-vertex-ai-llm-request-type"),
+    HeaderName::from_static("x-vertex-ai-llm-shared-request-type"),
+    HeaderName::from_static("x-server-timeout"),
+];
+
+/// Answers a request.
+pub(crate) async fn answer(
+    request: Request,
+    mut call: Call,
+    state: &State,
+    clock: &Arc<dyn Clock>,
+) -> Response {
+    let (head, body) = request.into_parts();
+    let asked = match Asked::read(&head.headers, body) {
+        Ok(asked) => asked,
+        Err(fault) => return call.refuse(fault),
+    };
+    call.entry.model = Some(asked.model.clone());
+    call.entry.stream = asked.is_stream;
+    if state.logs_prompts {
+        let cut = &asked.body[..asked.body.len().min(PROMPT_BYTES_MAX)];
+        call.entry.prompt = Some(String::from_utf8_lossy(cut).into_owned());
+    }
+    let tries = state.routes.tries(&asked.model, clock.monotonic());
+    if tries.is_empty() {
+        let fault = no_such_model(&asked.model, state);
+        return call.refuse(fault);
+    }
+    let mut left = tries.len();
+    let mut fault = None;
+    for place in tries {
+        left -= 1;
+        call.entry.attempts += 1;
+        call.entry.target = Some(Arc::clone(&place.server().label));
+        call.entry.upstream_model = Some(place.model.clone());
+        let span = span(&asked, &place);
+        call.span = span.clone();
+        let ask =
+            Ask { asked: &asked, place: &place, is_last: left == 0, headers: &head.headers, state, clock };
+        match ask.once(call).instrument(span).await {
+            Ok(response) => return response,
+            Err((failed, own)) => {
+                call = own;
+                if failed.is_overload() {
+                    let wait = failed.retry_after.unwrap_or(place.target.cool_down);
+                    place.server().cool_down(clock.monotonic(), wait);
+                    call.cooled(&place.server().label);
+                }
+                let goes_on = failed.is_worth_another && left > 0;
+                if goes_on {
+                    tracing::debug!(
+                        server = &*place.server().label,
+                        status = failed.status.as_u16(),
+                        "asking another"
+                    );
+                }
+                fault = Some(failed);
+                if !goes_on {
+                    break;
+                }
+            }
+        }
+    }
+    match fault {
+        Some(fault) => call.refuse(fault),
+        None => unreachable!("because there was a place to ask, and it has answered or failed"),
+    }
+}
+
+fn span(asked: &Asked, place: &Try) -> tracing::Span {
+    tracing::info_span!(
+        "chat",
+        otel.name = %format_args!("chat {}", place.model),
+        otel.kind = "client",
+        gen_ai.operation.name = "chat",
+        gen_ai.provider.name = if place.target.is_openai { "openai" } else { "gcp.vertex_ai" },
+        gen_ai.request.model = place.model,
+        gen_ai.request.stream = asked.is_stream,
+        gen_ai.usage.input_tokens = tracing::field::Empty,
+        gen_ai.usage.output_tokens = tracing::field::Empty,
+        server.address = place.server().client.chat_url().host().unwrap_or_default(),
+        http.response.status_code = tracing::field::Empty,
+        "error.type" = tracing::field::Empty,
+    )
+}
+
+/// A model that nobody has.
+pub(crate) fn no_such_model(model: &str, state: &State) -> Fault {
+    let shown: String = model.chars().filter(|it| !it.is_control()).take(64).collect();
+    let names: Vec<String> = state.routes.models().into_iter().map(|(name, _)| name).take(8).collect();
+    let known = if names.is_empty() { "none by name".to_owned() } else { names.join(", ") };
+    let message =
+        format!("the model `{shown}` is not routed anywhere; there are {known}; GET /v1/models lists all");
+    Fault::new(StatusCode::NOT_FOUND, "model_not_found", message).with_param("model")
+}
+
+/// A request as far as the gateway has to know it.
+struct Asked {
+    body: Bytes,
+    glance: Option<Glance>,
+    model: String,
+    is_stream: bool,
+    has_stream_options: bool,
+    wants_usage: bool,
+    /// vLLM's usage in every chunk: who asks for that gets it.
+    wants_all_usage: bool,
+    /// Whether thoughts are asked for, so that they have to be told from the answer.
+    wants_thoughts: bool,
+}
+
+impl Asked {
+    fn read(headers: &HeaderMap, body: Bytes) -> Result<Self, Fault> {
+        let content_type = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
+        if !content_type.get(..16).is_some_and(|it| it.eq_ignore_ascii_case("application/json")) {
+            return Err(Fault::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "the body is to be JSON; send the header `content-type: application/json`",
+            ));
+        }
+        let glance = Glance::of(&body);
+        let (model, is_stream, options) = match &glance {
+            Some(glance) => {
+                (glance.model().map(str::to_owned), glance.is_stream(), glance.stream_options(&body))
+            }
+            None => {
+                let request = read(&body)?;
+                (request.model.clone(), request.is_stream(), request.stream_options)
+            }
+        };
+        let model = model.filter(|it| !it.is_empty()).ok_or_else(|| {
+            let message = "the request names no model; GET /v1/models lists those that there are";
+            Fault::new(StatusCode::BAD_REQUEST, "missing_model", message).with_param("model")
+        })?;
+        let wants_all_usage =
+            options.as_ref().is_some_and(|it| it.extra.get("continuous_usage_stats").is_some());
+        Ok(Self {
+            has_stream_options: options.is_some(),
+            wants_usage: options.as_ref().and_then(|it| it.include_usage).unwrap_or(false),
+            wants_all_usage,
+            wants_thoughts: memchr::memmem::find(&body, b"\"include_thoughts\"").is_some(),
+            body,
+            glance,
+            model,
+            is_stream,
+        })
+    }
+
+    /// The request, made ready for a place.
+    fn prepared(&self, place: &Try) -> Result<(PreparedRequest, bool), Fault> {
+        let client = &place.server().client;
+        let target = client.target(Some(&place.model));
+        let refused = |rejection| Fault::of_rejection(&rejection);
+        let is_tagged = self.wants_thoughts
+            && is_gemini(target.dialect)
+            && place.target.repairs.contains(Repair::ThoughtsApart);
+        // What the gateway does itself is not asked of a server that would not.
+        let does_usage = self.has_stream_options
+            && target.dialect.is_vertex_gemini()
+            && place.target.repairs.contains(Repair::UsageAsAsked);
+        match &self.glance {
+            Some(glance) if !is_tagged && !does_usage => {
+                let (body, glance) = if glance.model() == Some(&place.model) {
+                    (self.body.to_vec(), glance.clone())
+                } else {
+                    glance.clone().with_model(&self.body, &place.model)
+                };
+                prepare_glanced(body, Some(&glance), &target).map(|it| (it, false)).map_err(refused)
+            }
+            _ => {
+                let mut request = read(&self.body)?;
+                request.model = Some(place.model.clone());
+                if does_usage {
+                    request.stream_options = None;
+                }
+                let is_tagged = is_tagged && ask_for_tags(&mut request);
+                prepare(request, &target).map(|it| (it, is_tagged)).map_err(refused)
+            }
+        }
+    }
+}
+
+fn is_gemini(dialect: Dialect) -> bool {
+    dialect.is_vertex_gemini() || dialect == Dialect::GeminiDeveloper
+}
+
+fn read(body: &[u8]) -> Result<ChatRequest, Fault> {
+    vertex_chat_types::from_slice(body).map_err(|error| {
+        let fault = Fault::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_json",
+            format!("the body is not a request: {error}"),
+        );
+        if error.path().is_empty() { fault } else { fault.with_param(error.path()) }
+    })
+}
+
+/// Has thoughts come in tags, so that they can be told from the answer; whether that was not asked for already.
+fn ask_for_tags(request: &mut ChatRequest) -> bool {
+    let body = request.extra_body.get_or_insert_with(ExtraBody::default);
+    let google = match (&mut body.google, &mut request.google) {
+        (Some(google), _) | (None, Some(google)) => google,
+        (none, None) => none.get_or_insert_with(GoogleOptions::default),
+    };
+    let asks = google.thinking_config.as_ref().and_then(|it| it.include_thoughts) == Some(true);
+    if !asks || google.thought_tag_marker.is_some() {
+        return false;
+    }
+    google.thought_tag_marker = Some(THOUGHT_TAG.to_owned());
+    true
+}
+
+/// A request that is put to one server.
+struct Ask<'a> {
+    asked: &'a Asked,
+    place: &'a Try,
+    /// Whether nobody else is left to be asked.
+    is_last: bool,
+    headers: &'a HeaderMap,
+    state: &'a State,
+    clock: &'a Arc<dyn Clock>,
+}
+
+impl Ask<'_> {
+    async fn once(&self, mut call: Call) -> Result<Response, (Fault, Call)> {
+        let (prepared, is_tagged) = match self.asked.prepared(self.place) {
+            Ok(prepared) => prepared,
+            Err(fault) => return Err((fault, call)),
+        };
+        call.prepared(prepared.report());
+        let server = self.place.server();
+        let sent = call.waiting(server.client.send(prepared, &self.options())).await;
+        let (body, meta) = match sent {
+            Ok(response) => response.into_parts(),
+            Err(error) => return Err((Fault::of(&error), call)),
+        };
+        let content_type =
+            meta.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
+        let is_json = content_type.get(..16).is_some_and(|it| it.eq_ignore_ascii_case("application/json"));
+        let repairs = match self.asked.wants_all_usage {
+            true => self.place.target.repairs.without(Repair::UsageAsAsked),
+            false => self.place.target.repairs,
+        };
+        let created = self.clock.wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let repairer = Repairer::new(
+            repairs,
+            &call.entry.request_id,
+            &self.place.model,
+            i64::try_from(created).unwrap_or(i64::MAX),
+        );
+        let repairer = repairer.with_usage(self.asked.wants_usage).with_tags(is_tagged);
+        if self.asked.is_stream && !is_json {
+            let relay = Relay::new(body, repairer, call, Arc::clone(self.clock), self.state.keep_alive);
+            return self.streamed(relay, meta.report()).await;
+        }
+        self.whole(body, repairer, call, meta.report()).await
+    }
+
+    fn options(&self) -> CallOptions {
+        let target = &self.place.target;
+        // While there is somebody else to ask, nobody is asked twice.
+        let mut options = CallOptions::new().with_timeouts(target.timeouts);
+        options =
+            if self.is_last { options.with_retry(target.retry.clone()) } else { options.without_retry() };
+        if !target.is_openai {
+            for name in FORWARDED {
+                if let Some(value) = self.headers.get(&name) {
+                    options = options.with_header(name, value.clone());
+                }
+            }
+        }
+        options
+    }
+
+    async fn streamed(&self, relay: Relay, report: &Report) -> Result<Response, (Fault, Call)> {
+        let mut relay = relay.first().await?;
+        let mut response = Response::new(Body::empty());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        // nginx would keep the events back.
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        let call = relay.call();
+        self.tell(headers, call, report);
+        call.entry.status = StatusCode::OK.as_u16();
+        *response.body_mut() = Body::stream(relay);
+        Ok(response)
+    }
+
+    async fn whole(
+        &self,
+        body: Body,
+        mut repairer: Repairer,
+        mut call: Call,
+        report: &Report,
+    ) -> Result<Response, (Fault, Call)> {
+        let text = match call.waiting(body.collect(COMPLETION_BYTES_MAX)).await {
+            Ok(text) => text,
+            Err(error) => {
+                let code = if error.is_timeout() { "upstream_timeout" } else { "upstream_truncated" };
+                return Err((Fault::upstream(code, format!("the model's answer broke off: {error}")), call));
+            }
+        };
+        let mut completion = match read_completion(&text) {
+            Ok(completion) => completion,
+            Err(fault) => return Err((fault, call)),
+        };
+        if self.asked.is_stream {
+            let relay = Relay::of_whole(completion, repairer, call, Arc::clone(self.clock));
+            return self.streamed(relay, report).await;
+        }
+        let changed = repairer.whole(&mut completion, &text);
+        let text = if changed {
+            Bytes::from(serde_json::to_vec(&completion).expect("because a completion is JSON"))
+        } else {
+            text
+        };
+        call.tokens(repairer.usage.as_ref());
+        call.repaired(repairer.applied);
+        let mut response = Response::new(text.into());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.tell(headers, &mut call, report);
+        if !call.entry.repaired.is_empty() {
+            headers.insert(REPAIRED, list(call.entry.repaired.iter().copied()));
+        }
+        call.end(StatusCode::OK);
+        Ok(response)
+    }
+
+    /// Tells in headers who answered, what was done to the request, and what it took.
+    fn tell(&self, headers: &mut HeaderMap, call: &mut Call, report: &Report) {
+        let mut add = |name: HeaderName, value: &str| {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
+        };
+        add(REQUEST_ID, &call.entry.request_id);
+        add(TARGET, &self.place.server().label);
+        add(MODEL, &self.place.model);
+        if !report.is_empty() {
+            if report.dropped().next().is_some() {
+                headers.insert(DROPPED, list(report.dropped()));
+            }
+            let rewritten = report.notes().iter().filter(|it| it.action == Action::Rewritten);
+            let mut rules: Vec<&str> = rewritten.filter_map(|it| Some(it.rule?.name())).collect();
+            rules.dedup();
+            if !rules.is_empty() {
+                headers.insert(REWRITTEN, list(rules));
+            }
+        }
+        headers.insert(
+            OVERHEAD,
+            HeaderValue::from(u64::try_from(call.overhead().as_micros()).unwrap_or(u64::MAX)),
+        );
+    }
+}
+
+/// Words in a header, cut between two of them when there are too many.
+fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> HeaderValue {
+    let mut text = String::new();
+    for word in words {
+        if text.len() + word.len() + ", …".len() > LIST_BYTES_MAX {
+            text.push_str(", ...");
+            break;
+        }
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        text.push_str(word);
+    }
+    // A field that a client has made up may have any letters.
+    HeaderValue::from_str(&text).unwrap_or_else(|_| {
+        let plain: String =
+            text.chars().map(|it| if it.is_ascii_graphic() || it == ' ' { it } else { '?' }).collect();
+        HeaderValue::from_str(&plain).unwrap_or(HeaderValue::from_static("?"))
+    })
+}
+
+/// Reads a whole answer, or the error that came in its place.
+fn read_completion(text: &[u8]) -> Result<ChatCompletion, Fault> {
+    let detected = || ApiError::detect(text).map(|api| Fault::of_midway(&api));
+    let completion = vertex_chat_types::from_slice::<ChatCompletion>(text).map_err(|error| {
+        detected().unwrap_or_else(|| {
+            Fault::upstream("upstream_unreadable", format!("the model's server sent no completion: {error}"))
+        })
+    })?;
+    if completion.choices.is_empty() {
+        return Err(detected().unwrap_or_else(no_choices));
+    }
+    if completion.choices.iter().any(|it| it.finish_reason.get().is_some_and(is_malformed_call)) {
+        return Err(malformed_call());
+    }
+    Ok(completion)
+}

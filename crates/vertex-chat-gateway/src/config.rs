@@ -1,0 +1,513 @@
+//! The configuration: a TOML file, read strictly, its faults told by line.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use serde::Deserialize;
+use toml::Spanned;
+use vertex_chat::{Dialect, Environment, Policy, Rewrite, Rewrites};
+
+use crate::repair::{Repair, Repairs};
+
+/// Where the gateway listens when nobody says where.
+pub const LISTEN: &str = "127.0.0.1:8080";
+
+/// What a gateway is to do. [`Config::default`] is the one without a file: Vertex by the credentials and the project that
+/// the environment has, and OpenAI if it has a key of theirs.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    pub(crate) file: File,
+    /// The text that it was read from, for the lines of later faults.
+    text: String,
+    name: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct File {
+    pub(crate) listen: Option<Spanned<String>>,
+    /// Whether the built-in routes (`gemini-*`, `publisher/model`, `gpt-*`) are there beside the file's.
+    pub(crate) default_routes: Option<bool>,
+    pub(crate) limits: Limits,
+    pub(crate) log: LogSection,
+    pub(crate) cors: Cors,
+    pub(crate) tls: Option<TlsSection>,
+    /// Names of clients and the hashes of their keys.
+    pub(crate) keys: BTreeMap<String, Spanned<String>>,
+    pub(crate) defaults: Treatment,
+    pub(crate) targets: BTreeMap<String, TargetSection>,
+    pub(crate) models: Vec<ModelSection>,
+    /// Other names of models.
+    pub(crate) aliases: BTreeMap<String, Spanned<String>>,
+}
+
+/// Bounds of everything that clients can make the gateway hold.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    pub(crate) request_bytes_max: usize,
+    pub(crate) connections_max: usize,
+    pub(crate) requests_max: usize,
+    pub(crate) drain_seconds: u64,
+    pub(crate) keep_alive_seconds: u64,
+}
+
+/// The most connections at once, by default; more wait to be accepted.
+pub const CONNECTIONS_MAX: usize = 16_384;
+/// The most requests that run at once, by default; a further one is answered with 503.
+pub const REQUESTS_MAX: usize = 4_096;
+/// How long running requests have when the gateway ends, by default, in seconds.
+pub const DRAIN_SECONDS: u64 = 600;
+/// After how much silence of a stream a comment is sent, by default, in seconds. Load balancers cut at 60.
+pub const KEEP_ALIVE_SECONDS: u64 = 15;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_bytes_max: vertex_chat_transport::serve::REQUEST_BYTES_MAX,
+            connections_max: CONNECTIONS_MAX,
+            requests_max: REQUESTS_MAX,
+            drain_seconds: DRAIN_SECONDS,
+            keep_alive_seconds: KEEP_ALIVE_SECONDS,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LogSection {
+    pub(crate) access: Option<AccessFormat>,
+    /// Whether prompts and answers are written too. Never by default.
+    pub(crate) prompts: bool,
+}
+
+/// How requests are logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessFormat {
+    /// A line of text for each.
+    #[default]
+    Text,
+    /// A JSON object for each.
+    Json,
+    /// Not.
+    Off,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Cors {
+    /// Origins whose pages may ask, or `*`.
+    pub(crate) origins: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TlsSection {
+    pub(crate) certificate: Spanned<String>,
+    pub(crate) key: Spanned<String>,
+}
+
+/// How requests and answers are treated; of a target, or of all.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Treatment {
+    pub(crate) policy: Option<Spanned<String>>,
+    pub(crate) rewrites_off: Vec<Spanned<String>>,
+    pub(crate) repairs_off: Vec<Spanned<String>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// Vertex: Gemini and the partners' models.
+    Vertex,
+    /// An endpoint of one's own on Vertex.
+    Endpoint,
+    /// OpenAI, or whoever speaks like it.
+    Openai,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TargetSection {
+    pub(crate) kind: Kind,
+    pub(crate) project: Option<Spanned<String>>,
+    pub(crate) location: Option<Spanned<String>>,
+    /// Several locations, asked in this order when one is out of quota.
+    #[serde(default)]
+    pub(crate) locations: Vec<Spanned<String>>,
+    pub(crate) endpoint: Option<Spanned<String>>,
+    pub(crate) host: Option<Spanned<String>>,
+    pub(crate) credentials_file: Option<Spanned<String>>,
+    pub(crate) quota_project: Option<Spanned<String>>,
+    pub(crate) base_url: Option<Spanned<String>>,
+    pub(crate) api_key: Option<Spanned<String>>,
+    pub(crate) dialect: Option<Spanned<String>>,
+    pub(crate) policy: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) rewrites_off: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) repairs_off: Vec<Spanned<String>>,
+    pub(crate) retries: Option<u32>,
+    pub(crate) cool_down_seconds: Option<u64>,
+    pub(crate) first_byte_seconds: Option<u64>,
+    pub(crate) idle_seconds: Option<u64>,
+    pub(crate) total_seconds: Option<u64>,
+}
+
+impl TargetSection {
+    /// A target of which nothing is said.
+    pub(crate) fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            project: None,
+            location: None,
+            locations: Vec::new(),
+            endpoint: None,
+            host: None,
+            credentials_file: None,
+            quota_project: None,
+            base_url: None,
+            api_key: None,
+            dialect: None,
+            policy: None,
+            rewrites_off: Vec::new(),
+            repairs_off: Vec::new(),
+            retries: None,
+            cool_down_seconds: None,
+            first_byte_seconds: None,
+            idle_seconds: None,
+            total_seconds: None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ModelSection {
+    /// The name, or a pattern with one `*`.
+    pub(crate) name: Spanned<String>,
+    /// Where it may go: one is chosen by weight, the others follow.
+    pub(crate) to: Vec<Choice>,
+    /// Where it goes, in this order, when all of those have failed.
+    #[serde(default)]
+    pub(crate) fallback: Vec<Choice>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Choice {
+    pub(crate) target: Spanned<String>,
+    /// The name there; `*` stands for what the pattern's `*` has met. Otherwise the name as it came.
+    pub(crate) model: Option<Spanned<String>>,
+    pub(crate) weight: Option<Spanned<u32>>,
+}
+
+/// What is wrong with a configuration, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    file: String,
+    /// Line and column, from 1.
+    position: Option<(usize, usize)>,
+    message: String,
+}
+
+impl ConfigError {
+    /// The line, from 1, if it is known.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        self.position.map(|(line, _)| line)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.file.as_str(), self.position) {
+            ("", None) => f.write_str(&self.message),
+            (file, None) => write!(f, "{file}: {}", self.message),
+            ("", Some((line, column))) => write!(f, "line {line}, column {column}: {}", self.message),
+            (file, Some((line, column))) => write!(f, "{file}:{line}:{column}: {}", self.message),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads a configuration. `name` is what faults call it, such as the file's path.
+    ///
+    /// ```
+    /// use vertex_chat_gateway::Config;
+    ///
+    /// let error = Config::parse("gateway.toml", "[targets.x]\nkind = \"vertex\"\nlocatoin = \"global\"\n").unwrap_err();
+    /// assert_eq!(error.line(), Some(3));
+    /// assert!(error.to_string().contains("unknown field `locatoin`"));
+    /// ```
+    ///
+    /// # Errors
+    /// With the first fault: what is no TOML, a key that nobody knows, a name that nothing has. What `${…}` stands for is
+    /// looked up later, by [`Gateway::build`](crate::Gateway::build).
+    pub fn parse(name: &str, text: &str) -> Result<Self, ConfigError> {
+        let config = match toml::from_str(text) {
+            Ok(file) => Self { file, text: text.to_owned(), name: name.to_owned() },
+            Err(error) => {
+                let config = Self { text: text.to_owned(), name: name.to_owned(), ..Self::default() };
+                return Err(config.fault(error.span(), error.message().trim_end()));
+            }
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Where to listen.
+    ///
+    /// # Errors
+    /// When it is no address and port, or a variable in it is not set.
+    pub fn listen(&self, environment: &Environment) -> Result<SocketAddr, ConfigError> {
+        let Some(listen) = &self.file.listen else {
+            return Ok(LISTEN.parse().expect("because it is an address"));
+        };
+        let address = self.resolved(listen, environment)?;
+        address.parse().map_err(|_| {
+            self.fault(Some(listen.span()), "`listen` is not an address and a port, such as 127.0.0.1:8080")
+        })
+    }
+
+    /// How requests are logged, if the file says so.
+    #[must_use]
+    pub fn access_log(&self) -> Option<AccessFormat> {
+        self.file.log.access
+    }
+
+    /// Whether it is served with TLS.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.file.tls.is_some()
+    }
+
+    /// Whether clients have to show a key.
+    #[must_use]
+    pub fn wants_keys(&self) -> bool {
+        !self.file.keys.is_empty()
+    }
+
+    /// A fault at a place of the file.
+    pub(crate) fn fault(&self, span: Option<Range<usize>>, message: impl Into<String>) -> ConfigError {
+        let position = span.filter(|_| !self.text.is_empty()).map(|span| {
+            let before = self.text.get(..span.start).unwrap_or(&self.text);
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            (line, column)
+        });
+        ConfigError { file: self.name.clone(), position, message: message.into() }
+    }
+
+    /// A text with its `${NAME}` replaced by what the environment has; `$$` is a `$`.
+    pub(crate) fn resolved(
+        &self,
+        text: &Spanned<String>,
+        environment: &Environment,
+    ) -> Result<String, ConfigError> {
+        let mut out = String::new();
+        let mut rest = text.get_ref().as_str();
+        while let Some(at) = rest.find('$') {
+            out.push_str(&rest[..at]);
+            rest = &rest[at + 1..];
+            if let Some(after) = rest.strip_prefix('$') {
+                out.push('$');
+                rest = after;
+            } else if let Some((name, after)) = rest.strip_prefix('{').and_then(|it| it.split_once('}')) {
+                let value = environment.get(name).ok_or_else(|| {
+                    let message =
+                        format!("the environment variable {name} is not set; set it, or write the value");
+                    self.fault(Some(text.span()), message)
+                })?;
+                out.push_str(&value);
+                rest = after;
+            } else {
+                return Err(self.fault(
+                    Some(text.span()),
+                    "a `$` that begins neither `${NAME}` nor `$$`; write `$$` for a dollar sign",
+                ));
+            }
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+
+    /// What can be seen without the environment.
+    fn check(&self) -> Result<(), ConfigError> {
+        let file = &self.file;
+        for (client, hash) in &file.keys {
+            if !hash.get_ref().contains('$') && crate::keys::parse(hash.get_ref()).is_none() {
+                let message = format!(
+                    "the key of `{client}` is not `sha256:` and 64 hexadecimal digits; `vertex-chat key` makes one"
+                );
+                return Err(self.fault(Some(hash.span()), message));
+            }
+        }
+        self.treatment(&file.defaults.policy, &file.defaults.rewrites_off, &file.defaults.repairs_off)?;
+        for (name, target) in &file.targets {
+            self.check_target(name, target)?;
+            self.treatment(&target.policy, &target.rewrites_off, &target.repairs_off)?;
+            self.dialect(target)?;
+        }
+        for model in &file.models {
+            if model.name.get_ref().matches('*').count() > 1 {
+                return Err(self.fault(Some(model.name.span()), "a pattern has one `*`"));
+            }
+            if model.to.is_empty() {
+                return Err(self.fault(Some(model.name.span()), "`to` is empty; name a target"));
+            }
+            for choice in model.to.iter().chain(&model.fallback) {
+                if !file.targets.contains_key(choice.target.get_ref()) {
+                    let message = format!("there is no [targets.{}]", choice.target.get_ref());
+                    return Err(self.fault(Some(choice.target.span()), message));
+                }
+                if let Some(weight) = choice.weight.as_ref().filter(|it| *it.get_ref() == 0) {
+                    return Err(self.fault(Some(weight.span()), "a weight is 1 or more"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_target(&self, name: &str, target: &TargetSection) -> Result<(), ConfigError> {
+        let of_vertex = [
+            ("project", &target.project),
+            ("location", &target.location),
+            ("host", &target.host),
+            ("credentials_file", &target.credentials_file),
+            ("quota_project", &target.quota_project),
+        ];
+        let of_endpoint = [("endpoint", &target.endpoint)];
+        let of_others = [("base_url", &target.base_url), ("api_key", &target.api_key)];
+        let kind = match target.kind {
+            Kind::Vertex => "vertex",
+            Kind::Endpoint => "endpoint",
+            Kind::Openai => "openai",
+        };
+        let mut out_of_place: Vec<(&str, &Option<Spanned<String>>)> = Vec::new();
+        match target.kind {
+            Kind::Vertex => {
+                out_of_place.extend(of_endpoint.into_iter().chain(of_others));
+                out_of_place.push(("dialect", &target.dialect));
+            }
+            Kind::Endpoint => out_of_place.extend(of_others),
+            Kind::Openai => out_of_place.extend(of_vertex.into_iter().chain(of_endpoint)),
+        }
+        for (key, value) in out_of_place {
+            if let Some(value) = value {
+                let message = format!("`{key}` means nothing for a target of kind `{kind}`");
+                return Err(self.fault(Some(value.span()), message));
+            }
+        }
+        if let (Some(location), false) = (&target.location, target.locations.is_empty()) {
+            return Err(self.fault(Some(location.span()), "`location` and `locations`; keep one"));
+        }
+        let missing = match target.kind {
+            Kind::Endpoint if target.endpoint.is_none() => "endpoint",
+            Kind::Openai if target.base_url.is_none() => "base_url",
+            _ => return Ok(()),
+        };
+        Err(self.fault(None, format!("[targets.{name}]: a target of kind `{kind}` needs `{missing}`")))
+    }
+
+    /// The dialect that a target names.
+    pub(crate) fn dialect(&self, target: &TargetSection) -> Result<Option<Dialect>, ConfigError> {
+        let Some(name) = &target.dialect else { return Ok(None) };
+        let dialect = name.get_ref().parse::<Dialect>();
+        dialect.map(Some).map_err(|error| self.fault(Some(name.span()), error.to_string()))
+    }
+
+    /// How requests and answers of a target are treated.
+    pub(crate) fn treatment(
+        &self,
+        policy: &Option<Spanned<String>>,
+        rewrites_off: &[Spanned<String>],
+        repairs_off: &[Spanned<String>],
+    ) -> Result<(Option<Policy>, Rewrites, Repairs), ConfigError> {
+        let policy = match policy.as_ref().map(|it| (it.get_ref().as_str(), it)) {
+            None => None,
+            Some(("forward", _)) => Some(Policy::Forward),
+            Some(("drop", _)) => Some(Policy::Drop),
+            Some(("reject", _)) => Some(Policy::Reject),
+            Some((_, it)) => {
+                return Err(self.fault(Some(it.span()), "the policy is one of forward, drop, reject"));
+            }
+        };
+        let mut rewrites = Rewrites::all();
+        for name in rewrites_off {
+            let rule = name.get_ref().parse::<Rewrite>();
+            rewrites = rewrites.without(
+                rule.map_err(|error| self.fault(Some(name.span()), format!("no such rewrite; {error}")))?,
+            );
+        }
+        let mut repairs = Repairs::all();
+        for name in repairs_off {
+            let repair = Repair::named(name.get_ref()).ok_or_else(|| {
+                let names: Vec<_> = Repair::ALL.iter().map(|it| it.name()).collect();
+                self.fault(Some(name.span()), format!("no such repair; it is one of {}", names.join(", ")))
+            })?;
+            repairs = repairs.without(repair);
+        }
+        Ok((policy, rewrites, repairs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(text: &str, at: &str, expected: &str) {
+        let error = Config::parse("g.toml", text).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("g.toml{at}: ")) && error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn every_fault_names_its_line() {
+        refused("listen = 1", ":1:10", "invalid type");
+        refused("lisen = \"x\"", ":1:1", "unknown field `lisen`");
+        refused("listen = ", ":1:10", "");
+        refused("[keys]\nme = \"abc\"", ":2:6", "sha256:");
+        refused("[targets.a]\nkind = \"vertx\"", ":2:8", "unknown variant");
+        refused("[targets.a]\nkind = \"openai\"", "", "needs `base_url`");
+        refused("[targets.a]\nkind = \"endpoint\"", "", "needs `endpoint`");
+        refused("[targets.a]\nkind = \"vertex\"\napi_key = \"x\"", ":3:11", "means nothing");
+        refused("[targets.a]\nkind = \"vertex\"\npolicy = \"x\"", ":3:10", "forward, drop, reject");
+        refused("[targets.a]\nkind = \"vertex\"\nrepairs_off = [\"x\"]", ":3:16", "role-once");
+        refused("[targets.a]\nkind = \"vertex\"\nrewrites_off = [\"x\"]", ":3:17", "google-publisher");
+        refused(
+            "[targets.a]\nkind = \"openai\"\nbase_url = \"http://x\"\ndialect = \"x\"",
+            ":4:11",
+            "vertex-gemini-2",
+        );
+        refused("[[models]]\nname = \"x\"\nto = [{ target = \"a\" }]", ":3:18", "no [targets.a]");
+        let target = "[targets.a]\nkind = \"vertex\"\n[[models]]\n";
+        refused(&format!("{target}name = \"*x*\"\nto = [{{ target = \"a\" }}]"), ":4:8", "one `*`");
+        refused(&format!("{target}name = \"x\"\nto = []"), ":4:8", "`to` is empty");
+        refused(
+            &format!("{target}name = \"x\"\nto = [{{ target = \"a\", weight = 0 }}]"),
+            ":5:32",
+            "1 or more",
+        );
+    }
+
+    #[test]
+    fn variables_are_looked_up_late_and_by_name() {
+        let environment = Environment::of([("PORT", "81")]);
+        let listen = |text: &str| {
+            Config::parse("g.toml", &format!("listen = \"{text}\"")).unwrap().listen(&environment)
+        };
+        assert_eq!(listen("127.0.0.1:${PORT}").unwrap().port(), 81);
+        let error = listen("127.0.0.1:${OTHER}").unwrap_err();
+        assert_eq!(error.line(), Some(1));
+        assert!(error.to_string().contains("OTHER is not set"), "{error}");
+        assert!(listen("127.0.0.1:$PORT").unwrap_err().to_string().contains("`$$`"));
+        assert_eq!(Config::default().listen(&environment).unwrap().to_string(), LISTEN);
+    }
+}

@@ -1,0 +1,195 @@
+//! Faults: why a client gets no answer, in the shape that OpenAI's libraries read.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde_json::json;
+use vertex_chat::params::Rejection;
+use vertex_chat::{ApiError, Error, ErrorKind};
+use vertex_chat_transport::Response;
+
+/// OpenAI's libraries ask here whether to try again; the gateway has done so already.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// Why a client gets no answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) status: StatusCode,
+    message: String,
+    r#type: Cow<'static, str>,
+    param: Option<String>,
+    code: Option<Cow<'static, str>>,
+    pub(crate) retry_after: Option<Duration>,
+    /// What libraries are told about trying again; nothing where they know best.
+    should_retry: Option<bool>,
+    /// Whether another target may do better.
+    pub(crate) is_worth_another: bool,
+}
+
+impl Fault {
+    /// A fault of the gateway's own finding.
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+            r#type: Cow::Borrowed(type_of(status)),
+            param: None,
+            code: Some(Cow::Borrowed(code)),
+            retry_after: None,
+            should_retry: None,
+            is_worth_another: false,
+        }
+    }
+
+    pub(crate) fn with_param(mut self, param: impl Into<String>) -> Self {
+        self.param = Some(param.into());
+        self
+    }
+
+    /// The gateway is too busy; later it may not be.
+    pub(crate) fn busy(message: impl Into<String>) -> Self {
+        let mut fault = Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message);
+        fault.retry_after = Some(Duration::from_secs(1));
+        fault
+    }
+
+    /// What the client could do nothing about, and what trying again may help.
+    pub(crate) fn upstream(code: &'static str, message: impl Into<String>) -> Self {
+        let mut fault = Self::new(StatusCode::BAD_GATEWAY, code, message);
+        fault.is_worth_another = true;
+        fault.should_retry = Some(false);
+        fault
+    }
+
+    /// What the client library says.
+    pub(crate) fn of(error: &Error) -> Self {
+        let mut fault = match error.kind() {
+            ErrorKind::Rejected => match error.rejection() {
+                Some(rejection) => return Self::of_rejection(rejection),
+                None => Self::new(StatusCode::BAD_REQUEST, "invalid_request", error.to_string()),
+            },
+            ErrorKind::Api => match error.api_error() {
+                Some(api) => Self::of_api(api, error.status(), error.hint()),
+                None => Self::upstream("upstream_error", error.to_string()),
+            },
+            ErrorKind::Credentials | ErrorKind::Configuration => {
+                let status = if error.is_retryable() {
+                    StatusCode::SERVICE_UNAVAILABLE
+                } else {
+                    StatusCode::INTERNAL_SERVER_ERROR
+                };
+                let message = format!("the gateway cannot reach the model: {error}");
+                let mut fault = Self::new(status, "gateway_credentials", message);
+                fault.is_worth_another = true;
+                fault
+            }
+            ErrorKind::Timeout => {
+                let mut fault = Self::upstream("upstream_timeout", error.to_string());
+                fault.status = StatusCode::GATEWAY_TIMEOUT;
+                fault
+            }
+            ErrorKind::Connection => Self::upstream("upstream_unreachable", error.to_string()),
+            ErrorKind::Truncated => Self::upstream("upstream_truncated", error.to_string()),
+            _ => Self::upstream("upstream_unreadable", error.to_string()),
+        };
+        fault.retry_after = error.retry_after();
+        fault.should_retry = error.is_retryable().then_some(false);
+        fault
+    }
+
+    /// What a server says in the middle of a success.
+    pub(crate) fn of_midway(api: &ApiError) -> Self {
+        let mut fault = Self::of_api(api, None, "");
+        fault.retry_after = api.retry_delay();
+        fault.should_retry = Some(false);
+        fault
+    }
+
+    fn of_api(api: &ApiError, status: Option<StatusCode>, hint: &str) -> Self {
+        let told = api.status().and_then(|it| StatusCode::from_u16(it).ok());
+        let status = status.filter(|it| !it.is_success()).or(told).filter(|it| it.as_u16() >= 400);
+        let status = status.unwrap_or(StatusCode::BAD_GATEWAY);
+        let separator = if hint.is_empty() { "" } else { "; " };
+        let words =
+            if api.message().is_empty() { "the model's server gave no reason" } else { api.message() };
+        // OpenAI's own words stay; a number, as Google and vLLM have it, says no more than the status.
+        let own_code = api.code().filter(|it| it.parse::<u32>().is_err());
+        let own_type = api.r#type().filter(|it| it.ends_with("_error") || *it == "insufficient_quota");
+        let violation = api.field_violations().first().map(|it| it.field.as_str());
+        let param = api.param().or(violation).filter(|it| !it.is_empty());
+        Self {
+            status,
+            message: format!("{words}{separator}{hint}"),
+            r#type: own_type.map_or(Cow::Borrowed(type_of(status)), |it| Cow::Owned(it.to_owned())),
+            param: param.map(str::to_owned),
+            code: api.google_status().or(own_code).map(|it| Cow::Owned(it.to_owned())),
+            retry_after: None,
+            should_retry: None,
+            is_worth_another: matches!(status.as_u16(), 401 | 403 | 404 | 408 | 429 | 499 | 500..),
+        }
+    }
+
+    /// A request that would be refused, and so was not sent.
+    pub(crate) fn of_rejection(rejection: &Rejection) -> Self {
+        let first = rejection.problems().first();
+        let code = match first {
+            Some(problem) if problem.is_unsupported => "unsupported_parameter",
+            _ => "invalid_request",
+        };
+        let fault = Self::new(StatusCode::BAD_REQUEST, code, rejection.to_string());
+        match first {
+            Some(problem) if !problem.path.is_empty() => fault.with_param(&problem.path),
+            _ => fault,
+        }
+    }
+
+    /// Whether the fault is that there was too much to do: the server wants to be left alone for a while.
+    pub(crate) fn is_overload(&self) -> bool {
+        matches!(self.status.as_u16(), 429 | 503)
+    }
+
+    /// The code, for logs; the type where there is none.
+    pub(crate) fn code(&self) -> &str {
+        self.code.as_deref().unwrap_or(&self.r#type)
+    }
+
+    /// The body, or what a stream's error event says.
+    pub(crate) fn to_json(&self) -> String {
+        let Self { message, r#type, param, code, .. } = self;
+        json!({"error": {"message": message, "type": r#type, "param": param, "code": code}}).to_string()
+    }
+
+    pub(crate) fn into_response(self) -> Response {
+        let mut response = Response::new(self.to_json().into());
+        *response.status_mut() = self.status;
+        self.add_headers(response.headers_mut());
+        response
+    }
+
+    fn add_headers(&self, headers: &mut HeaderMap) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(wait) = self.retry_after {
+            // Whole seconds, rounded up: who comes too early comes again.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(should_retry) = self.should_retry {
+            let word = if should_retry { "true" } else { "false" };
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static(word));
+        }
+    }
+}
+
+/// OpenAI's word for the kind of fault that a status is.
+fn type_of(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        429 => "rate_limit_error",
+        400..=499 => "invalid_request_error",
+        _ => "api_error",
+    }
+}

@@ -1,0 +1,422 @@
+//! The gateway: an exchange, and what is around a request for a completion.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CONTENT_TYPE, ORIGIN, VARY,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use percent_encoding::percent_decode_str;
+use tokio::net::TcpListener;
+use vertex_chat::Environment;
+use vertex_chat_transport::serve::{Refusal, ServeOptions, serve};
+use vertex_chat_transport::{
+    Body, Clock, Connector, Exchange, HttpConnector, Request, Response, SystemClock, TransportError,
+};
+use vertex_chat_types::{Model, ModelList};
+
+use crate::build::{BuildError, State};
+use crate::call::{AccessEntry, Call};
+use crate::config::Config;
+use crate::fault::Fault;
+use crate::keys;
+use crate::metrics::Metrics;
+
+/// The longest `x-request-id` that is taken over.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+/// How much of a request's body is logged, where that is asked for.
+pub const PROMPT_BYTES_MAX: usize = 64 << 10;
+/// How long a connection on which nothing runs stays open when the gateway ends, for a request that is on its way.
+pub const LINGER: Duration = Duration::from_secs(2);
+
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A gateway. Cloning is cheap; all clones are one.
+#[derive(Clone)]
+pub struct Gateway(Arc<Shared>);
+
+pub(crate) struct Shared {
+    state: RwLock<Arc<State>>,
+    pub(crate) metrics: Metrics,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) told: Option<Told>,
+    options: Options,
+    is_warm: AtomicBool,
+    is_draining: AtomicBool,
+}
+
+/// Who is told of requests.
+pub(crate) type Told = Arc<dyn Fn(&AccessEntry) + Send + Sync>;
+
+/// What a gateway is built with beside its configuration.
+#[derive(Clone)]
+pub struct Options {
+    pub(crate) environment: Environment,
+    pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) told: Option<Told>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            environment: Environment::process(),
+            connector: Arc::new(HttpConnector::new()),
+            clock: Arc::new(SystemClock),
+            told: None,
+        }
+    }
+}
+
+impl Options {
+    /// The process's environment, the network, the world's clock.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The environment that credentials and `${…}` are looked up in.
+    #[must_use]
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// What makes connections.
+    #[must_use]
+    pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
+        self.connector = connector;
+        self
+    }
+
+    /// What tells the time.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Calls this when a request for a completion is over.
+    #[must_use]
+    pub fn on_request(mut self, told: impl Fn(&AccessEntry) + Send + Sync + 'static) -> Self {
+        self.told = Some(Arc::new(told));
+        self
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("environment", &self.environment).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// A gateway. Nothing is sent yet but what finds credentials and projects.
+    ///
+    /// # Errors
+    /// When the configuration is at fault, or a target has no credentials.
+    pub async fn build(config: &Config, options: Options) -> Result<Self, BuildError> {
+        let state = State::build(config, &options).await?;
+        Ok(Self(Arc::new(Shared {
+            state: RwLock::new(Arc::new(state)),
+            metrics: Metrics::new(),
+            clock: Arc::clone(&options.clock),
+            told: options.told.clone(),
+            options,
+            is_warm: AtomicBool::new(false),
+            is_draining: AtomicBool::new(false),
+        })))
+    }
+
+    /// Gets a token for every target that wants one; after that `/readyz` says yes. A target that fails is told of in the
+    /// log, and does not keep the others waiting.
+    pub async fn warm_up(&self) {
+        let state = self.0.state();
+        let mut any = state.routes.targets.is_empty();
+        for target in &state.routes.targets {
+            let Some(server) = target.servers.first() else { continue };
+            match server.client.warm_up().await {
+                Ok(()) => any = true,
+                Err(error) => tracing::warn!(target = &*target.name, %error, "no token yet"),
+            }
+        }
+        self.0.is_warm.store(any, Ordering::Relaxed);
+    }
+
+    /// Takes another configuration. What runs goes on as it began; limits of the server and TLS stay as they were.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build); then everything stays as it was.
+    pub async fn reload(&self, config: &Config) -> Result<(), BuildError> {
+        match State::build(config, &self.0.options).await {
+            Ok(state) => {
+                *self.0.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+                self.0.metrics.reloaded("ok");
+                Ok(())
+            }
+            Err(error) => {
+                self.0.metrics.reloaded("failed");
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether it may listen at this address: this machine's own, or any if clients have to show a key.
+    ///
+    /// # Errors
+    /// With what to do about it.
+    pub fn check_address(&self, address: SocketAddr) -> Result<(), String> {
+        if address.ip().is_loopback() || !self.0.state().keys.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "{address} can be reached by others, and no client keys are set: anybody could spend your quota; add [keys] (`vertex-chat \
+             key` makes one), or listen at 127.0.0.1"
+        ))
+    }
+
+    /// Serves until `shutdown` is done. Then nothing new is accepted, `/readyz` says no, and what runs has the time that
+    /// the configuration gives it.
+    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        let state = self.0.state();
+        let mut options = ServeOptions::default();
+        options.request_bytes_max = state.limits.request_bytes_max;
+        options.connections_max = state.limits.connections_max;
+        options.grace = Duration::from_secs(state.limits.drain_seconds);
+        options.linger = LINGER;
+        options.refuse = refuse;
+        options.tls.clone_from(&state.tls);
+        drop(state);
+        let shared = Arc::clone(&self.0);
+        let shutdown = async move {
+            shutdown.await;
+            shared.is_draining.store(true, Ordering::Relaxed);
+        };
+        serve(listener, Arc::new(self.clone()), options, shutdown).await;
+    }
+
+    async fn route(&self, request: Request) -> Response {
+        let path = request.uri().path().to_owned();
+        let state = self.0.state();
+        match path.as_str() {
+            "/livez" => return plain(StatusCode::OK, "ok"),
+            "/readyz" => return self.ready(),
+            _ => {}
+        }
+        if let Err(fault) = check_origin(request.headers(), &state) {
+            return fault.into_response();
+        }
+        if request.method() == Method::OPTIONS && request.headers().contains_key(ORIGIN) {
+            return preflight();
+        }
+        let mut client = None;
+        if !state.keys.is_empty() {
+            match keys::client_of(request.headers(), &state.keys) {
+                Some(name) => client = Some(name.to_owned()),
+                None => return no_key().into_response(),
+            }
+        }
+        let below = path.strip_prefix("/v1").filter(|it| it.starts_with('/')).unwrap_or(&path);
+        let (allowed, answer) = match below {
+            "/chat/completions" => {
+                if request.method() == Method::POST {
+                    return self.completion(request, client, &state).await;
+                }
+                ("POST", None)
+            }
+            "/metrics" => ("GET", Some(self.metrics())),
+            "/models" => ("GET", Some(models(&state))),
+            _ => match below.strip_prefix("/models/") {
+                Some(id) => ("GET", Some(model(id, &state, self.0.clock.monotonic()))),
+                None => return no_such_route(&path).into_response(),
+            },
+        };
+        match answer {
+            Some(answer) if request.method() == Method::GET => answer,
+            _ => {
+                let message = format!("{} is not for {path}; use {allowed}", request.method());
+                let mut response =
+                    Fault::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).into_response();
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+                response
+            }
+        }
+    }
+
+    async fn completion(&self, request: Request, client: Option<String>, state: &Arc<State>) -> Response {
+        let entry = AccessEntry {
+            time: self.0.clock.wall(),
+            request_id: request_id(request.headers()),
+            client,
+            method: request.method().to_string(),
+            path: request.uri().path().to_owned(),
+            model: None,
+            target: None,
+            upstream_model: None,
+            status: 0,
+            stream: false,
+            attempts: 0,
+            tokens: None,
+            first_token: None,
+            duration: Duration::ZERO,
+            overhead: Duration::ZERO,
+            dropped: Vec::new(),
+            repaired: Vec::new(),
+            error: None,
+            prompt: None,
+        };
+        let in_flight = self.0.metrics.in_flight.get();
+        let call = Call::new(Arc::clone(&self.0), entry);
+        if usize::try_from(in_flight).unwrap_or(0) >= state.limits.requests_max {
+            let message =
+                format!("{} requests run already, which is the limit; try again", state.limits.requests_max);
+            return call.refuse(Fault::busy(message));
+        }
+        crate::chat::answer(request, call, state, &self.0.clock).await
+    }
+
+    fn ready(&self) -> Response {
+        if self.0.is_draining.load(Ordering::Relaxed) {
+            return plain(StatusCode::SERVICE_UNAVAILABLE, "draining");
+        }
+        if !self.0.is_warm.load(Ordering::Relaxed) {
+            return plain(StatusCode::SERVICE_UNAVAILABLE, "no token yet");
+        }
+        plain(StatusCode::OK, "ok")
+    }
+
+    fn metrics(&self) -> Response {
+        let mut response = Response::new(self.0.metrics.to_text().into());
+        let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(openmetrics));
+        response
+    }
+}
+
+impl Shared {
+    fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl Exchange for Gateway {
+    async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        let origin = request.headers().get(ORIGIN).cloned();
+        let mut response = self.route(request).await;
+        if let Some(origin) = origin {
+            // Only where it is allowed; the others have been refused by now, and a page cannot read that either.
+            if is_allowed(&origin, &self.0.state()) {
+                let headers = response.headers_mut();
+                headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+                headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
+                headers.insert(VARY, HeaderValue::from_static("origin"));
+            }
+        }
+        Ok(response)
+    }
+}
+
+fn is_allowed(origin: &HeaderValue, state: &State) -> bool {
+    state.origins.iter().any(|it| it == "*" || it.as_bytes() == origin.as_bytes())
+}
+
+/// A page of another origin may only ask where it is allowed: browsers send such requests to this machine for any page that
+/// is open, whether or not they let it read the answer.
+fn check_origin(headers: &HeaderMap, state: &State) -> Result<(), Fault> {
+    match headers.get(ORIGIN) {
+        Some(origin) if !is_allowed(origin, state) => Err(Fault::new(
+            StatusCode::FORBIDDEN,
+            "origin_not_allowed",
+            "requests of web pages are not allowed from this origin; add it to `origins` in [cors]",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn preflight() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*, authorization"));
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600"));
+    response
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response {
+    let mut response = Response::new(text.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}
+
+fn no_key() -> Fault {
+    Fault::new(
+        StatusCode::UNAUTHORIZED,
+        "invalid_api_key",
+        "the gateway wants one of its own keys as API key, `Authorization: Bearer …`",
+    )
+}
+
+fn no_such_route(path: &str) -> Fault {
+    let shown: String = path.chars().filter(|it| !it.is_control()).take(64).collect();
+    Fault::new(
+        StatusCode::NOT_FOUND,
+        "unknown_url",
+        format!(
+            "there is no {shown} here; there are /v1/chat/completions, /v1/models, /livez, /readyz and /metrics"
+        ),
+    )
+}
+
+fn refuse(refusal: &Refusal) -> Response {
+    let code = match refusal {
+        Refusal::TooLarge(_) => "request_too_large",
+        Refusal::TooSlow => "request_timeout",
+        _ => "request_incomplete",
+    };
+    Fault::new(refusal.status(), code, refusal.to_string()).into_response()
+}
+
+fn json(value: &impl serde::Serialize) -> Response {
+    let text = serde_json::to_vec(value).expect("because models are JSON");
+    let mut response = Response::new(text.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn models(state: &State) -> Response {
+    let models: Vec<Model> =
+        state.routes.models().into_iter().map(|(name, owner)| Model::new(name, owner)).collect();
+    json(&ModelList::new(models))
+}
+
+fn model(id: &str, state: &State, now: Duration) -> Response {
+    let id = percent_decode_str(id).decode_utf8_lossy();
+    match state.routes.tries(&id, now).first() {
+        Some(found) => json(&Model::new(id.as_ref(), crate::route::owner(&id, &found.target))),
+        None => crate::chat::no_such_model(&id, state).into_response(),
+    }
+}
+
+/// The client's own id for the request, if it can be written as it is; else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let own = headers.get(REQUEST_ID).and_then(|it| it.to_str().ok());
+    let fits = |it: &&str| {
+        (1..=REQUEST_ID_BYTES_MAX).contains(&it.len()) && it.bytes().all(|it| it.is_ascii_graphic())
+    };
+    own.filter(fits).map_or_else(|| format!("{:032x}", fastrand::u128(..)), str::to_owned)
+}

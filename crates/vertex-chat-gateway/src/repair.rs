@@ -1,0 +1,932 @@
+//! Repairs: what an upstream says, in the shape that OpenAI's libraries expect.
+//!
+//! Each has a name, is counted, and can be switched off. An answer that needs none is handed on as the bytes that came.
+
+use std::fmt;
+
+use vertex_chat::params::sign_id;
+use vertex_chat_types::{
+    ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, CompletionTokensDetails, Content, Delta,
+    ExtraContent, FinishReason, FunctionCall, GoogleContent, Nullable, ObjectType, ResponseMessage, Role,
+    ToolCall, ToolCallDelta, ToolType, Usage,
+};
+
+macro_rules! repairs {
+    ($($Repair:ident = $name:literal, $does:literal;)*) => {
+        /// A rule by which an answer is put into OpenAI's shape.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Repair {
+            $(#[doc = $does] $Repair,)*
+        }
+
+        impl Repair {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$Repair,)*];
+
+            /// The name, for configuration, headers and metrics.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$Repair => $name,)* }
+            }
+
+            /// What it does, in a sentence.
+            #[must_use]
+            pub fn description(self) -> &'static str {
+                match self { $(Self::$Repair => $does,)* }
+            }
+        }
+    };
+}
+
+repairs! {
+    MissingFields = "missing-fields",
+        "What OpenAI always sends and the upstream left out is there: id, object, created, model, index, message, `refusal`, `logprobs`, `finish_reason` and `content` as null.";
+    NullFields = "null-fields",
+        "Fields that OpenAI leaves out and the upstream sent as null are left out.";
+    OneId = "one-id",
+        "All chunks of a stream carry the id of the first.";
+    RoleOnce = "role-once",
+        "The role `assistant` is in the first delta of a choice, and in no other.";
+    ToolCallIndex = "tool-call-index",
+        "Pieces of tool calls are told apart by their ids and numbered from 0; a call without an id gets one.";
+    ToolCallOnce = "tool-call-once",
+        "Id, type and name of a call are in its first piece, and in no other.";
+    FinishReason = "finish-reason",
+        "The finish reason is one of OpenAI's words, comes once, and is `tool_calls` where there were calls.";
+    ReasoningUsage = "reasoning-usage",
+        "Thinking counts as part of `completion_tokens`, and the total is the sum.";
+    UsageAsAsked = "usage-as-asked",
+        "A stream's usage comes in a last chunk of its own when `stream_options` asks for it, and else not.";
+    SignatureInId = "signature-in-id",
+        "A tool call's thought signature also travels in its id, which every client sends back.";
+    ThoughtsApart = "thoughts-apart",
+        "Text that is marked as a thought is in `reasoning_content`, not in `content`.";
+    ContentText = "content-text",
+        "Content in text parts becomes one text.";
+    WholeAsStream = "whole-as-stream",
+        "A whole answer to a request for a stream becomes a stream.";
+    Done = "done",
+        "A stream that came to its end without `[DONE]` gets it.";
+}
+
+impl Repair {
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|it| it.name() == name)
+    }
+}
+
+/// A set of repairs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Repairs(u32);
+
+impl Repairs {
+    /// All of them.
+    #[must_use]
+    pub fn all() -> Self {
+        Self(u32::MAX)
+    }
+
+    /// None.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(0)
+    }
+
+    /// These but for one.
+    #[must_use]
+    pub fn without(self, repair: Repair) -> Self {
+        Self(self.0 & !(1 << repair as u32))
+    }
+
+    /// Those that are in both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Whether one is among them.
+    #[must_use]
+    pub fn contains(self, repair: Repair) -> bool {
+        self.0 & 1 << repair as u32 != 0
+    }
+
+    /// Those that are among them.
+    pub fn iter(self) -> impl Iterator<Item = Repair> {
+        Repair::ALL.iter().copied().filter(move |it| self.contains(*it))
+    }
+
+    fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl fmt::Debug for Repairs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter().map(Repair::name)).finish()
+    }
+}
+
+/// The most calls of one choice whose pieces are told apart; those of a further one go to the last.
+const CALLS_MAX: usize = vertex_chat_types::TOOL_CALLS_MAX;
+/// The most choices of one stream that are told apart; a further one counts as the last.
+const CHOICES_MAX: usize = vertex_chat_types::CHOICES_MAX;
+/// The tag in which thoughts are asked for, so that they can be told from the answer.
+pub(crate) const THOUGHT_TAG: &str = "think";
+
+/// Repairs one answer, whole or in chunks.
+pub(crate) struct Repairer {
+    on: Repairs,
+    /// Those that were needed so far.
+    pub(crate) applied: Repairs,
+    /// Those that the chunk at hand needed.
+    now: Repairs,
+    /// What fills an answer's gaps.
+    id: String,
+    model: String,
+    created: i64,
+    has_id: bool,
+    /// Whether usage is wanted in a stream.
+    include_usage: bool,
+    /// Whether thoughts come in tags that we asked for.
+    tagged: bool,
+    choices: Vec<ChoiceState>,
+    /// What the upstream said of usage last.
+    pub(crate) usage: Option<Usage>,
+    /// Whether the usage chunk has been sent.
+    usage_sent: bool,
+}
+
+#[derive(Default)]
+struct ChoiceState {
+    number: u64,
+    role_sent: bool,
+    finished: bool,
+    has_function_call: bool,
+    calls: Vec<CallState>,
+    tags: Tags,
+}
+
+struct CallState {
+    id: String,
+    /// The position that the upstream gave it last.
+    position: Option<u64>,
+}
+
+impl Repairer {
+    pub(crate) fn new(on: Repairs, id: &str, model: &str, created: i64) -> Self {
+        Self {
+            on,
+            applied: Repairs::none(),
+            now: Repairs::none(),
+            id: format!("chatcmpl-{id}"),
+            model: model.to_owned(),
+            created,
+            has_id: false,
+            include_usage: false,
+            tagged: false,
+            choices: Vec::new(),
+            usage: None,
+            usage_sent: false,
+        }
+    }
+
+    pub(crate) fn with_usage(mut self, include_usage: bool) -> Self {
+        self.include_usage = include_usage;
+        self
+    }
+
+    pub(crate) fn with_tags(mut self, tagged: bool) -> Self {
+        self.tagged = tagged;
+        self
+    }
+
+    /// Whether what becomes of a chunk depends on its text.
+    pub(crate) fn reads_text(&self) -> bool {
+        self.tagged
+    }
+
+    /// Whether a repair is on; if so it counts as applied.
+    fn does(&mut self, repair: Repair) -> bool {
+        if self.on.contains(repair) {
+            self.now.0 |= 1 << repair as u32;
+            return true;
+        }
+        false
+    }
+
+    /// Counts a repair that is made elsewhere; whether it is on.
+    pub(crate) fn count(&mut self, repair: Repair) -> bool {
+        let on = self.does(repair);
+        self.applied.0 |= self.now.0;
+        self.now = Repairs::none();
+        on
+    }
+
+    fn has_changed(&mut self) -> bool {
+        self.applied.0 |= self.now.0;
+        !std::mem::replace(&mut self.now, Repairs::none()).is_empty()
+    }
+
+    // --- whole answers ---
+
+    /// Repairs a whole answer; whether anything had to change. `text` is what it was read from.
+    pub(crate) fn whole(&mut self, completion: &mut ChatCompletion, text: &[u8]) -> bool {
+        if completion.id.as_deref().unwrap_or_default().is_empty() && self.does(Repair::MissingFields) {
+            completion.id = Some(self.id.clone());
+        }
+        if completion.object != Some(ObjectType::ChatCompletion) && self.does(Repair::MissingFields) {
+            completion.object = Some(ObjectType::ChatCompletion);
+        }
+        if completion.created.is_none() && self.does(Repair::MissingFields) {
+            completion.created = Some(self.created);
+        }
+        if completion.model.as_deref().unwrap_or_default().is_empty() && self.does(Repair::MissingFields) {
+            completion.model = Some(self.model.clone());
+        }
+        for (position, choice) in completion.choices.iter_mut().enumerate() {
+            self.whole_choice(choice, position as u64);
+        }
+        if let Some(usage) = &mut completion.usage {
+            self.reasoning(usage);
+            self.usage = Some(usage.clone());
+        }
+        if has_odd_null(text) {
+            self.does(Repair::NullFields);
+        }
+        self.has_changed()
+    }
+
+    fn whole_choice(&mut self, choice: &mut Choice, position: u64) {
+        if choice.index.is_none() && self.does(Repair::MissingFields) {
+            choice.index = Some(position);
+        }
+        if choice.logprobs.is_absent() && self.does(Repair::MissingFields) {
+            choice.logprobs = Nullable::Null;
+        }
+        if choice.message.is_none() && self.does(Repair::MissingFields) {
+            choice.message = Some(ResponseMessage::default());
+        }
+        let has_calls = choice.message.as_mut().map_or(Called::Nothing, |it| self.message(it));
+        let given = choice.finish_reason.take();
+        let extra = &mut choice.extra;
+        choice.finish_reason = self.finish_reason(given, || extra.remove("finishReason"), has_calls);
+        if !choice.finish_reason.is_value() && self.does(Repair::FinishReason) {
+            choice.finish_reason = Nullable::Value(has_calls.finish_reason());
+        }
+    }
+
+    /// Repairs a message; whether it calls anything.
+    fn message(&mut self, message: &mut ResponseMessage) -> Called {
+        if message.role != Some(Role::Assistant) && self.does(Repair::MissingFields) {
+            message.role = Some(Role::Assistant);
+        }
+        self.content_text(&mut message.content);
+        if is_thought(message.extra_content.as_ref()) {
+            self.thought(&mut message.content, &mut message.reasoning_content);
+        } else if self.tagged {
+            let mut tags = Tags::default();
+            self.untag(&mut tags, &mut message.content, &mut message.reasoning_content);
+            self.untag_rest(&mut tags, &mut message.content, &mut message.reasoning_content);
+        }
+        if message.content.is_absent() && self.does(Repair::MissingFields) {
+            message.content = Nullable::Null;
+        }
+        if message.refusal.is_absent() && self.does(Repair::MissingFields) {
+            message.refusal = Nullable::Null;
+        }
+        if message.tool_calls.as_ref().is_some_and(Vec::is_empty) && self.does(Repair::NullFields) {
+            message.tool_calls = None;
+        }
+        let mut called = if message.function_call.is_some() { Called::Function } else { Called::Nothing };
+        for (position, call) in message.tool_calls.iter_mut().flatten().enumerate() {
+            called = Called::Tools;
+            self.tool_call(call, position);
+        }
+        called
+    }
+
+    fn tool_call(&mut self, call: &mut ToolCall, position: usize) {
+        if call.index.is_some() && self.does(Repair::ToolCallIndex) {
+            call.index = None;
+        }
+        if call.id.as_deref().unwrap_or_default().is_empty() && self.does(Repair::ToolCallIndex) {
+            call.id = Some(self.call_id(0, position));
+        }
+        if call.r#type.is_none() && self.does(Repair::MissingFields) {
+            call.r#type = Some(ToolType::Function);
+        }
+        if let Some(function) = call.function.as_mut().filter(|it| it.arguments.is_none())
+            && self.does(Repair::MissingFields)
+        {
+            function.arguments = Some("{}".to_owned());
+        }
+        if let Some(signed) = call.id.as_deref().and_then(|id| signed(id, call.extra_content.as_ref()))
+            && self.does(Repair::SignatureInId)
+        {
+            call.id = Some(signed);
+        }
+    }
+
+    // --- chunks ---
+
+    /// Repairs a chunk; whether anything had to change. `text` is what it was read from. A chunk that has nothing left to
+    /// say is `None`.
+    pub(crate) fn chunk(&mut self, chunk: &mut ChatCompletionChunk, text: &str) -> Option<bool> {
+        self.head(chunk);
+        if let Some(usage) = &mut chunk.usage {
+            self.reasoning(usage);
+            self.usage = Some((**usage).clone());
+            if !chunk.choices.is_empty() || !self.include_usage || self.usage_sent {
+                if self.does(Repair::UsageAsAsked) {
+                    chunk.usage = None;
+                    if chunk.choices.is_empty() && chunk.extra.is_empty() {
+                        self.has_changed();
+                        return None;
+                    }
+                }
+            } else {
+                self.usage_sent = true;
+            }
+        }
+        for choice in &mut chunk.choices {
+            self.chunk_choice(choice);
+        }
+        if has_odd_null(text.as_bytes()) {
+            self.does(Repair::NullFields);
+        }
+        Some(self.has_changed())
+    }
+
+    fn head(&mut self, chunk: &mut ChatCompletionChunk) {
+        match chunk.id.as_deref() {
+            None | Some("") => {
+                if self.does(Repair::MissingFields) {
+                    chunk.id = Some(self.id.clone());
+                }
+            }
+            Some(id) if !self.has_id => {
+                self.has_id = true;
+                id.clone_into(&mut self.id);
+            }
+            Some(id) if id != self.id => {
+                if self.does(Repair::OneId) {
+                    chunk.id = Some(self.id.clone());
+                }
+            }
+            Some(_) => {}
+        }
+        if chunk.object != Some(ObjectType::ChatCompletionChunk) && self.does(Repair::MissingFields) {
+            chunk.object = Some(ObjectType::ChatCompletionChunk);
+        }
+        match chunk.created {
+            Some(created) if created != 0 => self.created = created,
+            Some(_) => {}
+            None => {
+                if self.does(Repair::MissingFields) {
+                    chunk.created = Some(self.created);
+                }
+            }
+        }
+        match chunk.model.as_deref() {
+            None => {
+                if self.does(Repair::MissingFields) {
+                    chunk.model = Some(self.model.clone());
+                }
+            }
+            Some(model) if model != self.model && !model.is_empty() => model.clone_into(&mut self.model),
+            Some(_) => {}
+        }
+    }
+
+    fn chunk_choice(&mut self, choice: &mut ChunkChoice) {
+        if choice.index.is_none() && self.does(Repair::MissingFields) {
+            choice.index = Some(0);
+        }
+        let number = choice.index.unwrap_or(0);
+        let mut choices = std::mem::take(&mut self.choices);
+        let place = choices.iter().position(|it| it.number == number).unwrap_or_else(|| {
+            if choices.len() < CHOICES_MAX {
+                choices.push(ChoiceState { number, ..ChoiceState::default() });
+            }
+            choices.len() - 1
+        });
+        self.piece(choice, &mut choices[place]);
+        self.choices = choices;
+    }
+
+    fn piece(&mut self, choice: &mut ChunkChoice, state: &mut ChoiceState) {
+        if choice.delta.is_none() && self.does(Repair::MissingFields) {
+            choice.delta = Some(Delta::default());
+        }
+        if let Some(delta) = &mut choice.delta {
+            self.delta(delta, state);
+        }
+        let given = choice.finish_reason.take();
+        let extra = &mut choice.extra;
+        let finish = self.finish_reason(given, || extra.remove("finishReason"), state.called());
+        choice.finish_reason = match finish {
+            Nullable::Value(_) if state.finished && self.does(Repair::FinishReason) => Nullable::Null,
+            Nullable::Absent if self.does(Repair::MissingFields) => Nullable::Null,
+            other => other,
+        };
+        if choice.finish_reason.is_value() {
+            state.finished = true;
+            if let Some(delta) = &mut choice.delta {
+                self.untag_rest(&mut state.tags, &mut delta.content, &mut delta.reasoning_content);
+            }
+        }
+    }
+
+    fn delta(&mut self, delta: &mut Delta, state: &mut ChoiceState) {
+        if state.role_sent {
+            if delta.role.is_some() && self.does(Repair::RoleOnce) {
+                delta.role = None;
+            }
+        } else {
+            state.role_sent = true;
+            if delta.role != Some(Role::Assistant) && self.does(Repair::RoleOnce) {
+                delta.role = Some(Role::Assistant);
+            }
+        }
+        self.content_text(&mut delta.content);
+        if is_thought(delta.extra_content.as_deref()) {
+            self.thought(&mut delta.content, &mut delta.reasoning_content);
+        } else if self.tagged {
+            self.untag(&mut state.tags, &mut delta.content, &mut delta.reasoning_content);
+        }
+        state.has_function_call |= delta.function_call.is_some();
+        if delta.tool_calls.as_ref().is_some_and(Vec::is_empty) && self.does(Repair::NullFields) {
+            delta.tool_calls = None;
+        }
+        // Two named calls of one delta are never the same call.
+        let mut taken = Vec::new();
+        for call in delta.tool_calls.iter_mut().flatten() {
+            self.call_delta(call, state, &mut taken);
+        }
+    }
+
+    fn call_delta(&mut self, call: &mut ToolCallDelta, state: &mut ChoiceState, taken: &mut Vec<usize>) {
+        let id = call.id.as_deref().unwrap_or_default();
+        let known = match (id, call.index) {
+            ("", Some(index)) => {
+                state.calls.iter().rposition(|it| it.position == Some(index)).filter(|_| !is_whole_call(call))
+            }
+            ("", None) if is_named(call) => None,
+            ("", None) => state.calls.len().checked_sub(1),
+            (id, _) => state.calls.iter().rposition(|it| it.id == id),
+        };
+        let known = known.filter(|place| !(taken.contains(place) && is_named(call)));
+        let is_first = known.is_none() && state.calls.len() < CALLS_MAX;
+        let place = known.unwrap_or_else(|| state.calls.len().min(CALLS_MAX - 1));
+        if is_first {
+            if id.is_empty() && self.does(Repair::ToolCallIndex) {
+                call.id = Some(self.call_id(state.number, place));
+            }
+            state.calls.push(CallState { id: call.id.clone().unwrap_or_default(), position: call.index });
+            if call.r#type.is_none() && self.does(Repair::ToolCallOnce) {
+                call.r#type = Some(ToolType::Function);
+            }
+            if let Some(function) = call.function.as_mut().filter(|it| it.arguments.is_none())
+                && self.does(Repair::MissingFields)
+            {
+                function.arguments = Some(String::new());
+            }
+            let signed = call.id.as_deref().and_then(|id| signed(id, call.extra_content.as_deref()));
+            if let Some(signed) = signed
+                && self.does(Repair::SignatureInId)
+            {
+                call.id = Some(signed);
+            }
+        } else {
+            if call.index.is_some() {
+                state.calls[place].position = call.index;
+            }
+            let name = call.function.as_ref().and_then(|it| it.name.as_ref());
+            let repeats = call.id.is_some() || call.r#type.is_some() || name.is_some();
+            if repeats && self.does(Repair::ToolCallOnce) {
+                call.id = None;
+                call.r#type = None;
+                if let Some(function) = &mut call.function {
+                    function.name = None;
+                }
+            }
+        }
+        taken.push(place);
+        if call.index != Some(place as u64) && self.does(Repair::ToolCallIndex) {
+            call.index = Some(place as u64);
+        }
+    }
+
+    fn call_id(&self, choice: u64, place: usize) -> String {
+        let own = self.id.strip_prefix("chatcmpl-").unwrap_or(&self.id);
+        format!("call_{own}_{choice}_{place}")
+    }
+
+    /// The chunks that end a stream of which the upstream says no more: for choices that it left open, and the usage.
+    pub(crate) fn last_chunks(&mut self) -> Vec<ChatCompletionChunk> {
+        let mut chunks = Vec::new();
+        for mut state in std::mem::take(&mut self.choices) {
+            if state.finished || !self.does(Repair::FinishReason) {
+                continue;
+            }
+            let mut delta = Delta::default();
+            self.untag_rest(&mut state.tags, &mut delta.content, &mut delta.reasoning_content);
+            let mut choice = ChunkChoice::default();
+            choice.index = Some(state.number);
+            choice.finish_reason = Nullable::Value(state.called().finish_reason());
+            choice.delta = Some(delta);
+            let mut chunk = self.empty_chunk();
+            chunk.choices = vec![choice];
+            chunks.push(chunk);
+        }
+        if self.include_usage
+            && !self.usage_sent
+            && let Some(usage) = self.usage.clone().filter(|_| self.on.contains(Repair::UsageAsAsked))
+        {
+            self.usage_sent = true;
+            let mut chunk = self.empty_chunk();
+            chunk.usage = Some(Box::new(usage));
+            chunks.push(chunk);
+        }
+        self.has_changed();
+        chunks
+    }
+
+    fn empty_chunk(&self) -> ChatCompletionChunk {
+        let mut chunk = ChatCompletionChunk::default();
+        chunk.id = Some(self.id.clone());
+        chunk.object = Some(ObjectType::ChatCompletionChunk);
+        chunk.created = Some(self.created);
+        chunk.model = Some(self.model.clone());
+        chunk
+    }
+
+    // --- what both have ---
+
+    fn finish_reason(
+        &mut self,
+        given: Nullable<FinishReason>,
+        camel_case: impl FnOnce() -> Option<vertex_chat_types::Json>,
+        called: Called,
+    ) -> Nullable<FinishReason> {
+        let given = match given {
+            Nullable::Value(reason) => Some(reason),
+            Nullable::Null => return Nullable::Null,
+            Nullable::Absent if self.on.contains(Repair::FinishReason) => {
+                let reason = camel_case().and_then(|it| it.to_text());
+                let Some(reason) = reason else { return Nullable::Absent };
+                self.does(Repair::FinishReason);
+                Some(FinishReason::from(reason.as_str()))
+            }
+            Nullable::Absent => return Nullable::Absent,
+        };
+        let Some(given) = given else { return Nullable::Absent };
+        let known = match given.as_str() {
+            "" => None,
+            word => Some(openai_word(word, called)),
+        };
+        if known.as_ref() == Some(&given) || !self.does(Repair::FinishReason) {
+            return Nullable::Value(given);
+        }
+        known.map_or(Nullable::Null, Nullable::Value)
+    }
+
+    /// Vertex counts thinking in the total only, OpenAI in the completion.
+    fn reasoning(&mut self, usage: &mut Usage) {
+        let prompt = usage.prompt_tokens.unwrap_or(0);
+        let completion = usage.completion_tokens.unwrap_or(0);
+        let sum = prompt.saturating_add(completion);
+        let total = usage.total_tokens.unwrap_or(sum).max(sum);
+        let whole = usage.prompt_tokens.is_some() && usage.completion_tokens.is_some();
+        if whole && usage.total_tokens == Some(sum) || !self.does(Repair::ReasoningUsage) {
+            return;
+        }
+        let reasoning = total - sum;
+        usage.prompt_tokens = Some(prompt);
+        usage.completion_tokens = Some(completion + reasoning);
+        usage.total_tokens = Some(total);
+        if reasoning > 0 {
+            let details =
+                usage.completion_tokens_details.get_or_insert_with(CompletionTokensDetails::default);
+            details.reasoning_tokens.get_or_insert(reasoning);
+        }
+    }
+
+    fn content_text(&mut self, content: &mut Nullable<Content>) {
+        let Nullable::Value(Content::Parts(parts)) = content else { return };
+        if parts.iter().all(|part| part.text.is_some()) && self.does(Repair::ContentText) {
+            let text: String = parts.iter().filter_map(|part| part.text.as_deref()).collect();
+            *content = Nullable::Value(Content::Text(text));
+        }
+    }
+
+    /// Moves text that the upstream has marked as a thought.
+    fn thought(&mut self, content: &mut Nullable<Content>, thoughts: &mut Option<String>) {
+        let Nullable::Value(Content::Text(text)) = content else { return };
+        if self.does(Repair::ThoughtsApart) {
+            let text = std::mem::take(text);
+            let bare = text.strip_prefix("<thought>").unwrap_or(&text);
+            let bare = bare.strip_suffix("</thought>").unwrap_or(bare);
+            thoughts.get_or_insert_default().push_str(bare);
+            *content = Nullable::Null;
+        }
+    }
+
+    /// Moves text that stands in tags.
+    fn untag(&mut self, tags: &mut Tags, content: &mut Nullable<Content>, thoughts: &mut Option<String>) {
+        let Nullable::Value(Content::Text(text)) = content else { return };
+        let (answer, thought) = tags.split(text);
+        if (answer != *text || !thought.is_empty()) && self.does(Repair::ThoughtsApart) {
+            *text = answer;
+            if !thought.is_empty() {
+                thoughts.get_or_insert_default().push_str(&thought);
+            }
+        }
+    }
+
+    /// What was held back because it might have become a tag.
+    fn untag_rest(
+        &mut self,
+        tags: &mut Tags,
+        content: &mut Nullable<Content>,
+        thoughts: &mut Option<String>,
+    ) {
+        let held = std::mem::take(&mut tags.held);
+        if held.is_empty() || !self.does(Repair::ThoughtsApart) {
+            return;
+        }
+        if tags.inside {
+            thoughts.get_or_insert_default().push_str(&held);
+        } else {
+            match content {
+                Nullable::Value(Content::Text(text)) => text.push_str(&held),
+                _ => *content = Nullable::Value(Content::Text(held)),
+            }
+        }
+    }
+}
+
+impl ChoiceState {
+    fn called(&self) -> Called {
+        match (self.calls.is_empty(), self.has_function_call) {
+            (false, _) => Called::Tools,
+            (true, true) => Called::Function,
+            (true, false) => Called::Nothing,
+        }
+    }
+}
+
+/// What an answer calls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Called {
+    Nothing,
+    Tools,
+    /// By the deprecated `functions`.
+    Function,
+}
+
+impl Called {
+    fn finish_reason(self) -> FinishReason {
+        match self {
+            Self::Nothing => FinishReason::Stop,
+            Self::Tools => FinishReason::ToolCalls,
+            Self::Function => FinishReason::FunctionCall,
+        }
+    }
+}
+
+/// What OpenAI says for another's word.
+fn openai_word(word: &str, called: Called) -> FinishReason {
+    match word {
+        "length" | "content_filter" | "tool_calls" | "function_call" => FinishReason::from(word),
+        "MAX_TOKENS" | "max_tokens" | "model_length" => FinishReason::Length,
+        "SAFETY"
+        | "RECITATION"
+        | "LANGUAGE"
+        | "BLOCKLIST"
+        | "PROHIBITED_CONTENT"
+        | "SPII"
+        | "IMAGE_SAFETY"
+        | "IMAGE_PROHIBITED_CONTENT"
+        | "IMAGE_RECITATION"
+        | "content-filter" => FinishReason::ContentFilter,
+        _ => called.finish_reason(),
+    }
+}
+
+/// Whether a finish reason says that the model wrote a call that cannot be read: no answer, but worth asking again.
+pub(crate) fn is_malformed_call(reason: &FinishReason) -> bool {
+    reason.as_str().eq_ignore_ascii_case("malformed_function_call")
+}
+
+fn is_thought(extra_content: Option<&ExtraContent>) -> bool {
+    extra_content.and_then(google).is_some_and(|it| it.thought == Some(true))
+}
+
+fn google(extra_content: &ExtraContent) -> Option<&GoogleContent> {
+    extra_content.google.as_ref()
+}
+
+/// The id of a call with its signature in it; `None` when it has none, or too long a one.
+fn signed(id: &str, extra_content: Option<&ExtraContent>) -> Option<String> {
+    let extra_content = extra_content?;
+    let of_vertex = || {
+        let vertex = extra_content.extra.get("vertex")?.parse_as::<GoogleContent>().ok()?;
+        vertex.thought_signature
+    };
+    let signature = google(extra_content).and_then(|it| it.thought_signature.clone()).or_else(of_vertex)?;
+    sign_id(id, &signature)
+}
+
+fn is_named(call: &ToolCallDelta) -> bool {
+    let name = call.function.as_ref().and_then(|it| it.name.as_deref());
+    name.or_else(|| call.custom.as_ref()?.name.as_deref()).is_some_and(|it| !it.is_empty())
+}
+
+/// Whether a piece is a call of its own although it has no id: named, and with arguments that are a whole object.
+fn is_whole_call(call: &ToolCallDelta) -> bool {
+    let arguments = call.function.as_ref().and_then(|it: &FunctionCall| it.arguments.as_deref());
+    is_named(call) && arguments.is_some_and(|it| it.starts_with('{') && it.ends_with('}'))
+}
+
+/// Fields that OpenAI's schema does not let be null.
+const NEVER_NULL: [&[u8]; 16] = [
+    b"tool_calls",
+    b"function_call",
+    b"system_fingerprint",
+    b"role",
+    b"audio",
+    b"annotations",
+    b"id",
+    b"model",
+    b"created",
+    b"object",
+    b"index",
+    b"delta",
+    b"message",
+    b"name",
+    b"arguments",
+    b"type",
+];
+
+/// Whether a text has a null where OpenAI has none. What is told of is not where it is: types leave such fields out.
+fn has_odd_null(text: &[u8]) -> bool {
+    memchr::memmem::find_iter(text, b"null").any(|at| {
+        let before = text[..at].trim_ascii_end();
+        let Some(before) = before.strip_suffix(b":") else { return false };
+        let Some(before) = before.trim_ascii_end().strip_suffix(b"\"") else { return false };
+        NEVER_NULL.iter().any(|name| {
+            before.strip_suffix(*name).is_some_and(|rest| rest.ends_with(b"\"") && !rest.ends_with(b"\\\""))
+        })
+    })
+}
+
+/// Where a text stands between the tags of thoughts, whose letters may come in several pieces.
+#[derive(Default)]
+struct Tags {
+    inside: bool,
+    /// The end of the text so far, when it may be the beginning of a tag.
+    held: String,
+}
+
+impl Tags {
+    /// Parts a piece of text: what is the answer's, and what is thought.
+    fn split(&mut self, text: &str) -> (String, String) {
+        let mut rest = std::mem::take(&mut self.held);
+        rest.push_str(text);
+        let (mut answer, mut thought) = (String::new(), String::new());
+        loop {
+            let tag = if self.inside { format!("</{THOUGHT_TAG}>") } else { format!("<{THOUGHT_TAG}>") };
+            let to = if self.inside { &mut thought } else { &mut answer };
+            if let Some(at) = rest.find(&tag) {
+                to.push_str(&rest[..at]);
+                rest.drain(..at + tag.len());
+                self.inside = !self.inside;
+                continue;
+            }
+            let longest = (1..tag.len()).rev().find(|&it| rest.ends_with(&tag[..it])).unwrap_or(0);
+            let end = rest.len() - longest;
+            to.push_str(&rest[..end]);
+            self.held = rest.split_off(end);
+            return (answer, thought);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repairer() -> Repairer {
+        Repairer::new(Repairs::all(), "1", "m", 7)
+    }
+
+    #[track_caller]
+    fn stream(repairer: &mut Repairer, chunks: &[&str]) -> Vec<String> {
+        let mut out = Vec::new();
+        for text in chunks {
+            let mut chunk: ChatCompletionChunk = vertex_chat_types::from_str(text).unwrap();
+            match repairer.chunk(&mut chunk, text) {
+                None => {}
+                Some(false) => out.push((*text).to_owned()),
+                Some(true) => out.push(serde_json::to_string(&chunk.choices).unwrap()),
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn calls_are_told_apart_by_id_and_named_once() {
+        let piece = |index: u64, id: &str, arguments: &str| {
+            format!(
+                r#"{{"id":"x","object":"chat.completion.chunk","created":1,"model":"m","choices":[{{"index":0,"delta":{{"role":"assistant","tool_calls":[{{"index":{index},"id":"{id}","type":"function","function":{{"name":"f","arguments":"{arguments}"}}}}]}},"finish_reason":null}}]}}"#
+            )
+        };
+        let pieces = [piece(1, "A", ""), piece(0, "A", "1"), piece(0, "B", ""), piece(1, "B", "2")];
+        let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+        let mut repairer = repairer();
+        let out = stream(&mut repairer, &pieces);
+        assert_eq!(
+            out[0],
+            r#"[{"index":0,"delta":{"role":"assistant","tool_calls":[{"index":0,"id":"A","type":"function","function":{"name":"f","arguments":""}}]},"finish_reason":null}]"#
+        );
+        let rest = |index: u64, arguments: &str| {
+            format!(
+                r#"[{{"index":0,"delta":{{"tool_calls":[{{"index":{index},"function":{{"arguments":"{arguments}"}}}}]}},"finish_reason":null}}]"#
+            )
+        };
+        assert_eq!(out[1], rest(0, "1"));
+        assert!(out[2].contains(r#""index":1,"id":"B""#), "{}", out[2]);
+        assert_eq!(out[3], rest(1, "2"));
+        for repair in [Repair::ToolCallIndex, Repair::ToolCallOnce, Repair::RoleOnce] {
+            assert!(repairer.applied.contains(repair), "{repair:?}");
+        }
+    }
+
+    #[test]
+    fn a_stream_of_openais_shape_is_left_alone() {
+        let head = r#"{"id":"x","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":"#;
+        let tail = r#","logprobs":null,"finish_reason":null}]}"#;
+        let chunks = [
+            format!(r#"{head}{{"role":"assistant","content":"","refusal":null}}{tail}"#),
+            format!(r#"{head}{{"content":"Once"}}{tail}"#),
+            format!(r#"{head}{{}},"logprobs":null,"finish_reason":"stop"}}]}}"#),
+        ];
+        let chunks: Vec<&str> = chunks.iter().map(String::as_str).collect();
+        let mut repairer = repairer();
+        assert_eq!(stream(&mut repairer, &chunks), chunks);
+        assert!(repairer.applied.is_empty() && repairer.last_chunks().is_empty());
+    }
+
+    #[test]
+    fn usage_comes_as_it_was_asked_for_and_counts_thinking() {
+        let last = r#"{"choices":[{"index":0,"delta":{"content":"x","role":"assistant"},"finish_reason":"stop"}],"usage":{"prompt_tokens":27,"completion_tokens":45,"total_tokens":576}}"#;
+        for asked in [true, false] {
+            let mut repairer = repairer().with_usage(asked);
+            stream(&mut repairer, &[last]);
+            let chunks = repairer.last_chunks();
+            assert_eq!(chunks.len(), usize::from(asked));
+            for chunk in chunks {
+                let usage = chunk.usage.unwrap();
+                assert_eq!((usage.completion_tokens, usage.reasoning_tokens()), (Some(549), 504));
+            }
+        }
+    }
+
+    #[test]
+    fn tags_are_found_wherever_they_are_cut() {
+        let text = "<think>a < b</think>answer </thin";
+        for cut in 0..text.len() {
+            let mut tags = Tags::default();
+            let (mut answer, mut thought) = tags.split(&text[..cut]);
+            let more = tags.split(&text[cut..]);
+            answer.push_str(&more.0);
+            thought.push_str(&more.1);
+            answer.push_str(&tags.held);
+            assert_eq!((answer.as_str(), thought.as_str()), ("answer </thin", "a < b"), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_null_is_odd_where_openai_has_none() {
+        assert!(has_odd_null(br#"{"tool_calls": null}"#));
+        assert!(!has_odd_null(br#"{"logprobs":null,"content":"\"tool_calls\":null"}"#));
+        assert!(!has_odd_null(br#"{"content":"x tool_calls:null"}"#));
+    }
+
+    #[test]
+    fn a_word_of_somebody_else_becomes_openais() {
+        for (word, called, expected) in [
+            ("stop_sequence", Called::Nothing, "stop"),
+            ("eos_token", Called::Nothing, "stop"),
+            ("stop", Called::Tools, "tool_calls"),
+            ("MAX_TOKENS", Called::Nothing, "length"),
+            ("SAFETY", Called::Nothing, "content_filter"),
+            ("length", Called::Tools, "length"),
+            ("stop", Called::Function, "function_call"),
+        ] {
+            assert_eq!(openai_word(word, called).as_str(), expected);
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! From a model's name to the servers that may answer for it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use vertex_chat::{Client, RetryPolicy, Timeouts};
+
+use crate::repair::Repairs;
+
+/// How long a server that is out of quota or overloaded is left alone when it does not say, by default.
+pub const COOL_DOWN: Duration = Duration::from_secs(30);
+/// The longest that a server is left alone, whatever it says.
+pub const COOL_DOWN_MAX: Duration = Duration::from_secs(300);
+/// The longest name of a model.
+pub const MODEL_BYTES_MAX: usize = 256;
+
+/// What the built-in routes send to OpenAI.
+const OPENAI_PREFIXES: [&str; 5] = ["gpt-", "chatgpt-", "o1", "o3", "o4"];
+/// What the built-in routes send to Vertex although it names no publisher.
+const GOOGLE_PREFIXES: [&str; 2] = ["gemini-", "gemma-"];
+
+/// Models that `/v1/models` lists when there are built-in routes: those of Google's page on the OpenAI-compatible API, in
+/// November 2026. What is not listed is asked for all the same.
+const GOOGLE_MODELS: [&str; 7] = [
+    "google/gemini-3.5-flash",
+    "google/gemini-3.1-pro-preview",
+    "google/gemini-3.1-flash-lite",
+    "google/gemini-3-flash-preview",
+    "google/gemini-2.5-pro",
+    "google/gemini-2.5-flash",
+    "google/gemini-2.5-flash-lite",
+];
+
+/// Somebody who has models.
+pub(crate) struct Target {
+    pub(crate) name: Arc<str>,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) repairs: Repairs,
+    pub(crate) cool_down: Duration,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) is_vertex: bool,
+    pub(crate) is_openai: bool,
+}
+
+/// One place where a target is reached.
+pub(crate) struct Server {
+    /// `vertex@us-central1`.
+    pub(crate) label: Arc<str>,
+    pub(crate) client: Client,
+    /// Until when it is left alone, in milliseconds of the clock.
+    cooling_until: AtomicU64,
+}
+
+impl Server {
+    pub(crate) fn new(label: &str, client: Client) -> Self {
+        Self { label: Arc::from(label), client, cooling_until: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn cool_down(&self, now: Duration, wait: Duration) {
+        let until = now.saturating_add(wait.min(COOL_DOWN_MAX));
+        self.cooling_until.fetch_max(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How long it is still to be left alone.
+    pub(crate) fn cooling(&self, now: Duration) -> Duration {
+        Duration::from_millis(self.cooling_until.load(Ordering::Relaxed)).saturating_sub(now)
+    }
+}
+
+/// Where a model's requests go.
+#[derive(Clone, Default)]
+pub(crate) struct Route {
+    pub(crate) to: Vec<Leg>,
+    pub(crate) fallback: Vec<Leg>,
+}
+
+/// One place of a route.
+#[derive(Clone)]
+pub(crate) struct Leg {
+    pub(crate) target: Arc<Target>,
+    /// The name there; `*` stands for what the pattern's has met.
+    pub(crate) model: Option<String>,
+    pub(crate) weight: u32,
+}
+
+/// A place to ask, and for what.
+pub(crate) struct Try {
+    pub(crate) target: Arc<Target>,
+    pub(crate) server: usize,
+    pub(crate) model: String,
+}
+
+impl Try {
+    pub(crate) fn server(&self) -> &Server {
+        &self.target.servers[self.server]
+    }
+}
+
+/// All routes.
+#[derive(Default)]
+pub(crate) struct Routes {
+    pub(crate) targets: Vec<Arc<Target>>,
+    pub(crate) exact: HashMap<String, Route>,
+    /// What stands before and after the `*`; those that say more come first.
+    pub(crate) patterns: Vec<(String, String, Route)>,
+    pub(crate) aliases: HashMap<String, String>,
+    pub(crate) has_default_routes: bool,
+}
+
+impl Routes {
+    /// Puts those patterns first that say more.
+    pub(crate) fn sorted(mut self) -> Self {
+        self.patterns.sort_by_key(|(before, after, _)| std::cmp::Reverse(before.len() + after.len()));
+        self
+    }
+
+    /// The places to ask for a model, in order; none when nobody has it.
+    pub(crate) fn tries(&self, model: &str, now: Duration) -> Vec<Try> {
+        let model = self.aliases.get(model).map_or(model, String::as_str);
+        if model.len() > MODEL_BYTES_MAX {
+            return Vec::new();
+        }
+        let mut tries = Vec::new();
+        if let Some(route) = self.exact.get(model) {
+            route.add(model, model, &mut tries);
+        } else if let Some((met, route)) = self.patterns.iter().find_map(|(before, after, route)| {
+            Some((model.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?, route))
+        }) {
+            route.add(model, met, &mut tries);
+        } else if self.has_default_routes
+            && let Some((target, name)) = self.default_route(model)
+        {
+            let leg = Leg { target: Arc::clone(target), model: Some(name), weight: 1 };
+            leg.add(model, "", &mut tries);
+        }
+        // Those that are to be left alone come last, and the first to be free again first of them.
+        tries.sort_by_key(|it| it.server().cooling(now));
+        tries
+    }
+
+    fn default_route(&self, model: &str) -> Option<(&Arc<Target>, String)> {
+        let begins = |prefixes: &[&str]| prefixes.iter().any(|it| model.starts_with(it));
+        if begins(&OPENAI_PREFIXES) && !model.contains('/') {
+            return Some((self.targets.iter().find(|it| it.is_openai)?, model.to_owned()));
+        }
+        let vertex = self.targets.iter().find(|it| it.is_vertex)?;
+        if model.contains('/') {
+            Some((vertex, model.to_owned()))
+        } else {
+            begins(&GOOGLE_PREFIXES).then(|| (vertex, format!("google/{model}")))
+        }
+    }
+
+    /// The models that there are by name, and who has them.
+    pub(crate) fn models(&self) -> Vec<(String, String)> {
+        let owner_of = |name: &str| {
+            let tries = self.tries(name, Duration::MAX);
+            tries.first().map_or_else(String::new, |it| owner(name, &it.target).to_owned())
+        };
+        let mut names: Vec<String> = self.exact.keys().chain(self.aliases.keys()).cloned().collect();
+        if self.has_default_routes && self.targets.iter().any(|it| it.is_vertex) {
+            names.extend(GOOGLE_MODELS.iter().map(|it| (*it).to_owned()));
+        }
+        names.sort();
+        names.dedup();
+        names.into_iter().map(|name| (owner_of(&name), name)).map(|(owner, name)| (name, owner)).collect()
+    }
+}
+
+impl Route {
+    fn add(&self, model: &str, met: &str, tries: &mut Vec<Try>) {
+        let first = pick(&self.to);
+        if let Some(leg) = self.to.get(first) {
+            leg.add(model, met, tries);
+        }
+        let others = self.to.iter().enumerate().filter(|(place, _)| *place != first).map(|(_, leg)| leg);
+        for leg in others.chain(&self.fallback) {
+            leg.add(model, met, tries);
+        }
+    }
+}
+
+impl Leg {
+    fn add(&self, model: &str, met: &str, tries: &mut Vec<Try>) {
+        let name = match &self.model {
+            Some(name) => name.replacen('*', met, 1),
+            None => model.to_owned(),
+        };
+        for server in 0..self.target.servers.len() {
+            tries.push(Try { target: Arc::clone(&self.target), server, model: name.clone() });
+        }
+    }
+}
+
+/// One of several, by their weights.
+fn pick(legs: &[Leg]) -> usize {
+    if legs.len() < 2 {
+        return 0;
+    }
+    let total: u64 = legs.iter().map(|it| u64::from(it.weight)).sum();
+    let mut drawn = fastrand::u64(..total);
+    for (place, leg) in legs.iter().enumerate() {
+        match drawn.checked_sub(u64::from(leg.weight)) {
+            Some(rest) => drawn = rest,
+            None => return place,
+        }
+    }
+    0
+}
+
+/// Who made a model, as far as its name tells; else who has it.
+pub(crate) fn owner<'a>(name: &'a str, target: &'a Target) -> &'a str {
+    name.split_once('/').map_or(&*target.name, |(publisher, _)| publisher)
+}
