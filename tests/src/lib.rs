@@ -8,6 +8,7 @@ pub struct Readme;
 pub mod behaviours;
 pub mod certificates;
 pub mod entries;
+pub mod gateway;
 pub mod log;
 pub mod process;
 pub mod replay;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -45,8 +46,12 @@ impl Seen {
 pub struct Upstream {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
+    open: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
+
+/// What a server does for a request.
+type Answers = Arc<dyn Fn(&Seen) -> Vec<Step> + Send + Sync>;
 
 impl Upstream {
     /// Answers the first request with the first script, and so on; the last script is repeated.
@@ -55,17 +60,43 @@ impl Upstream {
     /// When there is no script, or no port.
     pub async fn start(scripts: Vec<Vec<Step>>) -> Self {
         assert!(!scripts.is_empty(), "a server has something to say");
+        let scripts = Mutex::new(VecDeque::from(scripts));
+        Self::answer_with(move |_| {
+            let mut scripts = scripts.lock().expect("no panic while held");
+            let script = if scripts.len() > 1 { scripts.pop_front() } else { scripts.front().cloned() };
+            script.unwrap_or_default()
+        })
+        .await
+    }
+
+    /// Answers each request with the script that this makes for it.
+    ///
+    /// # Panics
+    /// When there is no port.
+    pub async fn answer_with(answers: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let scripts = Arc::new(Mutex::new(VecDeque::from(scripts)));
-        let log = Arc::clone(&seen);
+        let answers: Answers = Arc::new(answers);
+        let open = Arc::new(AtomicUsize::new(0));
+        let (log, count) = (Arc::clone(&seen), Arc::clone(&open));
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&scripts), Arc::clone(&log)));
+                let (answers, log, count) = (Arc::clone(&answers), Arc::clone(&log), Arc::clone(&count));
+                tokio::spawn(async move {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    serve(stream, answers, log).await;
+                    count.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
-        Self { address, seen, task }
+        Self { address, seen, open, task }
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -90,16 +121,13 @@ impl Drop for Upstream {
     }
 }
 
-async fn serve(mut stream: TcpStream, scripts: Arc<Mutex<VecDeque<Vec<Step>>>>, log: Arc<Mutex<Vec<Seen>>>) {
+async fn serve(mut stream: TcpStream, answers: Answers, log: Arc<Mutex<Vec<Seen>>>) {
     let _ = stream.set_nodelay(true);
     let mut buffer = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut buffer).await {
-        let script = {
-            let mut scripts = scripts.lock().expect("no panic while held");
-            if scripts.len() > 1 { scripts.pop_front() } else { scripts.front().cloned() }
-        };
+        let script = answers(&request);
         log.lock().expect("no panic while held").push(request);
-        for step in script.into_iter().flatten() {
+        for step in script {
             match step {
                 Step::Write(bytes) => {
                     if stream.write_all(&bytes).await.is_err() {

@@ -61,7 +61,7 @@ repairs! {
     SignatureInId = "signature-in-id",
         "A tool call's thought signature also travels in its id, which every client sends back.";
     ThoughtsApart = "thoughts-apart",
-        "Text that is marked as a thought is in `reasoning_content`, not in `content`.";
+        "Text that stands in the tags of thoughts is in `reasoning_content`, not in `content`.";
     ContentText = "content-text",
         "Content in text parts becomes one text.";
     WholeAsStream = "whole-as-stream",
@@ -203,7 +203,11 @@ impl Repairer {
 
     /// Whether what becomes of a chunk depends on its text.
     pub(crate) fn reads_text(&self) -> bool {
-        self.tagged
+        self.choices.iter().any(|it| it.tags.tag.is_some())
+    }
+
+    fn tags(&self) -> Tags {
+        Tags { tag: self.tagged.then_some(THOUGHT_TAG), ..Tags::default() }
     }
 
     /// Whether a repair is on; if so it counts as applied.
@@ -282,13 +286,10 @@ impl Repairer {
             message.role = Some(Role::Assistant);
         }
         self.content_text(&mut message.content);
-        if is_thought(message.extra_content.as_ref()) {
-            self.thought(&mut message.content, &mut message.reasoning_content);
-        } else if self.tagged {
-            let mut tags = Tags::default();
-            self.untag(&mut tags, &mut message.content, &mut message.reasoning_content);
-            self.untag_rest(&mut tags, &mut message.content, &mut message.reasoning_content);
-        }
+        let mut tags = self.tags();
+        tags.look(is_thought(message.extra_content.as_ref()), &message.content);
+        self.untag(&mut tags, &mut message.content, &mut message.reasoning_content);
+        self.untag_rest(&mut tags, &mut message.content, &mut message.reasoning_content);
         if message.content.is_absent() && self.does(Repair::MissingFields) {
             message.content = Nullable::Null;
         }
@@ -362,6 +363,8 @@ impl Repairer {
         match chunk.id.as_deref() {
             None | Some("") => {
                 if self.does(Repair::MissingFields) {
+                    // What was said once stays: Azure names its stream in the second chunk.
+                    self.has_id = true;
                     chunk.id = Some(self.id.clone());
                 }
             }
@@ -407,7 +410,8 @@ impl Repairer {
         let mut choices = std::mem::take(&mut self.choices);
         let place = choices.iter().position(|it| it.number == number).unwrap_or_else(|| {
             if choices.len() < CHOICES_MAX {
-                choices.push(ChoiceState { number, ..ChoiceState::default() });
+                let tags = self.tags();
+                choices.push(ChoiceState { number, tags, ..ChoiceState::default() });
             }
             choices.len() - 1
         });
@@ -450,11 +454,8 @@ impl Repairer {
             }
         }
         self.content_text(&mut delta.content);
-        if is_thought(delta.extra_content.as_deref()) {
-            self.thought(&mut delta.content, &mut delta.reasoning_content);
-        } else if self.tagged {
-            self.untag(&mut state.tags, &mut delta.content, &mut delta.reasoning_content);
-        }
+        state.tags.look(is_thought(delta.extra_content.as_deref()), &delta.content);
+        self.untag(&mut state.tags, &mut delta.content, &mut delta.reasoning_content);
         state.has_function_call |= delta.function_call.is_some();
         if delta.tool_calls.as_ref().is_some_and(Vec::is_empty) && self.does(Repair::NullFields) {
             delta.tool_calls = None;
@@ -621,22 +622,10 @@ impl Repairer {
         }
     }
 
-    /// Moves text that the upstream has marked as a thought.
-    fn thought(&mut self, content: &mut Nullable<Content>, thoughts: &mut Option<String>) {
-        let Nullable::Value(Content::Text(text)) = content else { return };
-        if self.does(Repair::ThoughtsApart) {
-            let text = std::mem::take(text);
-            let bare = text.strip_prefix("<thought>").unwrap_or(&text);
-            let bare = bare.strip_suffix("</thought>").unwrap_or(bare);
-            thoughts.get_or_insert_default().push_str(bare);
-            *content = Nullable::Null;
-        }
-    }
-
     /// Moves text that stands in tags.
     fn untag(&mut self, tags: &mut Tags, content: &mut Nullable<Content>, thoughts: &mut Option<String>) {
-        let Nullable::Value(Content::Text(text)) = content else { return };
-        let (answer, thought) = tags.split(text);
+        let (Some(tag), Nullable::Value(Content::Text(text))) = (tags.tag, &mut *content) else { return };
+        let (answer, thought) = tags.split(tag, text);
         if (answer != *text || !thought.is_empty()) && self.does(Repair::ThoughtsApart) {
             *text = answer;
             if !thought.is_empty() {
@@ -750,11 +739,10 @@ fn is_whole_call(call: &ToolCallDelta) -> bool {
     is_named(call) && arguments.is_some_and(|it| it.starts_with('{') && it.ends_with('}'))
 }
 
-/// Fields that OpenAI's schema does not let be null.
-const NEVER_NULL: [&[u8]; 16] = [
+/// Fields that OpenAI's schema does not let be null, and that it does not send so itself (as it does `system_fingerprint`).
+const NEVER_NULL: [&[u8]; 15] = [
     b"tool_calls",
     b"function_call",
-    b"system_fingerprint",
     b"role",
     b"audio",
     b"annotations",
@@ -782,30 +770,43 @@ fn has_odd_null(text: &[u8]) -> bool {
     })
 }
 
+/// The tag that the Gemini Developer API puts around what it marks as a thought.
+const MARKED_TAG: &str = "thought";
+
 /// Where a text stands between the tags of thoughts, whose letters may come in several pieces.
 #[derive(Default)]
 struct Tags {
+    /// Which tags to look for, if any.
+    tag: Option<&'static str>,
     inside: bool,
     /// The end of the text so far, when it may be the beginning of a tag.
     held: String,
 }
 
 impl Tags {
+    /// Looks whether a piece is a thought in tags. The mark alone does not say so: Google has been seen to set it on an answer.
+    fn look(&mut self, is_marked: bool, content: &Nullable<Content>) {
+        if let (true, None, Some(Content::Text(text))) = (is_marked, self.tag, content.get()) {
+            let begins = text.strip_prefix('<').is_some_and(|it| it.starts_with(MARKED_TAG));
+            self.tag = begins.then_some(MARKED_TAG);
+        }
+    }
+
     /// Parts a piece of text: what is the answer's, and what is thought.
-    fn split(&mut self, text: &str) -> (String, String) {
+    fn split(&mut self, tag: &str, text: &str) -> (String, String) {
         let mut rest = std::mem::take(&mut self.held);
         rest.push_str(text);
         let (mut answer, mut thought) = (String::new(), String::new());
         loop {
-            let tag = if self.inside { format!("</{THOUGHT_TAG}>") } else { format!("<{THOUGHT_TAG}>") };
+            let mark = if self.inside { format!("</{tag}>") } else { format!("<{tag}>") };
             let to = if self.inside { &mut thought } else { &mut answer };
-            if let Some(at) = rest.find(&tag) {
+            if let Some(at) = rest.find(&mark) {
                 to.push_str(&rest[..at]);
-                rest.drain(..at + tag.len());
+                rest.drain(..at + mark.len());
                 self.inside = !self.inside;
                 continue;
             }
-            let longest = (1..tag.len()).rev().find(|&it| rest.ends_with(&tag[..it])).unwrap_or(0);
+            let longest = (1..mark.len()).rev().find(|&it| rest.ends_with(&mark[..it])).unwrap_or(0);
             let end = rest.len() - longest;
             to.push_str(&rest[..end]);
             self.held = rest.split_off(end);
@@ -899,8 +900,8 @@ mod tests {
         let text = "<think>a < b</think>answer </thin";
         for cut in 0..text.len() {
             let mut tags = Tags::default();
-            let (mut answer, mut thought) = tags.split(&text[..cut]);
-            let more = tags.split(&text[cut..]);
+            let (mut answer, mut thought) = tags.split(THOUGHT_TAG, &text[..cut]);
+            let more = tags.split(THOUGHT_TAG, &text[cut..]);
             answer.push_str(&more.0);
             thought.push_str(&more.1);
             answer.push_str(&tags.held);
