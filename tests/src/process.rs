@@ -37,6 +37,15 @@ impl Running {
         line.trim_end().to_owned()
     }
 
+    /// Writes to its stdin.
+    ///
+    /// # Panics
+    /// When it does not read.
+    pub fn write(&mut self, text: &str) {
+        let stdin = self.child.stdin.as_mut().expect("it is piped");
+        stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).expect("it is read");
+    }
+
     /// Sends it a signal, `INT` or `TERM`.
     ///
     /// # Panics

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use vertex_chat_types::{
-    ChatRequest, Content, ContentPart, FunctionCallChoice, Json, Message, Modality, Nullable, ResponseFormat,
-    Role, Stop, ToolChoice, ToolMode,
+    ChatRequest, Content, ContentPart, FunctionCallChoice, Json, JsonSchemaFormat, Message, Modality,
+    Nullable, ResponseFormat, Role, Stop, ToolChoice, ToolMode,
 };
 
 use crate::schema::instance;
@@ -189,6 +189,11 @@ fn text(request: &ChatRequest, seed: u64) -> String {
     let format = request.response_format.as_ref();
     if let Some(schema) = format.and_then(|it| it.json_schema.as_ref()).and_then(|it| it.schema.as_ref()) {
         return instance(schema, "example");
+    }
+    if let Some(value) = format.and_then(|it| it.extra.get("value")) {
+        // TGI's form: the schema itself, or beside its name.
+        let named = value.parse_as::<JsonSchemaFormat>().ok().and_then(|it| it.schema);
+        return instance(named.as_ref().unwrap_or(value), "example");
     }
     if format.is_some_and(ResponseFormat::is_json) {
         return format!(r#"{{"answer":{}}}"#, Json::from(received(request)).as_str());

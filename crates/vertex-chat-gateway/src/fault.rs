@@ -13,6 +13,21 @@ use vertex_chat_transport::Response;
 /// OpenAI's libraries ask here whether to try again; the gateway has done so already.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
+/// OpenAI's words for kinds of faults. A word of another's becomes the code, if there is none.
+const OPENAI_TYPES: [&str; 11] = [
+    "invalid_request_error",
+    "authentication_error",
+    "permission_error",
+    "not_found_error",
+    "rate_limit_error",
+    "api_error",
+    "server_error",
+    "insufficient_quota",
+    "tokens",
+    "requests",
+    "image_generation_user_error",
+];
+
 /// Why a client gets no answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
@@ -116,7 +131,10 @@ impl Fault {
             if api.message().is_empty() { "the model's server gave no reason" } else { api.message() };
         // OpenAI's own words stay; a number, as Google and vLLM have it, says no more than the status.
         let own_code = api.code().filter(|it| it.parse::<u32>().is_err());
-        let own_type = api.r#type().filter(|it| it.ends_with("_error") || *it == "insufficient_quota");
+        let (own_type, their_word) = match api.r#type() {
+            Some(word) if OPENAI_TYPES.contains(&word) => (Some(word), None),
+            other => (None, other),
+        };
         let violation = api.field_violations().first().map(|it| it.field.as_str());
         let param = api.param().or(violation).filter(|it| !it.is_empty());
         Self {
@@ -124,7 +142,7 @@ impl Fault {
             message: format!("{words}{separator}{hint}"),
             r#type: own_type.map_or(Cow::Borrowed(type_of(status)), |it| Cow::Owned(it.to_owned())),
             param: param.map(str::to_owned),
-            code: api.google_status().or(own_code).map(|it| Cow::Owned(it.to_owned())),
+            code: api.google_status().or(own_code).or(their_word).map(|it| Cow::Owned(it.to_owned())),
             retry_after: None,
             should_retry: None,
             is_worth_another: matches!(status.as_u16(), 401 | 403 | 404 | 408 | 429 | 499 | 500..),
