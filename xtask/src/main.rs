@@ -1,7 +1,9 @@
 //! What is done to the project rather than in it.
 
 mod bench;
+mod bench_gateway;
 mod ci;
+mod clients;
 mod docs;
 mod run;
 mod setup;
@@ -16,9 +18,12 @@ cargo xtask COMMAND
   docs            writes the pages that are made from code: docs/parameters.md
   tidy            the arrows between crates, the documents, the dependency counts
   setup           installs what the tests use: Python, Node and Debian packages
+  clients         the scripts of docs/clients with newly installed clients against the gateway; [NAME…] [--except NAME…];
+                  --manifests checks the folder deploy
   bench client    instructions and allocations of the client beside async-openai's
   bench types     instructions of reading and writing beside derived structs'
   bench tokens    instructions and allocations of a token at hand beside gcloud-auth's
+  bench gateway   CPU, latency and memory of the gateway beside nginx, bare hyper and LiteLLM; [--quick]
 ";
 
 fn main() -> ExitCode {
@@ -29,9 +34,12 @@ fn main() -> ExitCode {
         ["docs"] => docs::write(),
         ["tidy"] => tidy::run(),
         ["setup"] => setup::run(),
+        ["clients", rest @ ..] => clients::run(rest),
         ["bench", "client"] => bench::client(),
         ["bench", "types"] => bench::types(),
         ["bench", "tokens"] => bench::tokens(),
+        ["bench", "gateway"] => bench_gateway::gateway(false),
+        ["bench", "gateway", "--quick"] => bench_gateway::gateway(true),
         _ => {
             run::say(HELP);
             return ExitCode::from(2);
