@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &[&str]) -> Outcome {
         let known: Vec<&str> = CLIENTS.iter().map(|it| it.name).collect();
         return Err(format!("there is no client {unknown}; there are {}", known.join(", ")));
     }
-    let gateway = Gateway::start()?;
+    let mut gateway = Gateway::start()?;
     let mut rows = Vec::new();
     let mut failed = Vec::new();
     for client in &CLIENTS {
@@ -99,6 +99,9 @@ pub(crate) fn run(arguments: &[&str]) -> Outcome {
     print(&format!("{:<14} {:<48} result", "client", "version"));
     for (name, version, result) in rows {
         print(&format!("{name:<14} {version:<48} {result}"));
+    }
+    if let Ok(Some(status)) = gateway.child.try_wait() {
+        return Err(format!("the gateway itself has ended, {status}; see {LOG}"));
     }
     if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
 }
