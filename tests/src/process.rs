@@ -37,6 +37,12 @@ impl Running {
         line.trim_end().to_owned()
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Writes to its stdin.
     ///
     /// # Panics

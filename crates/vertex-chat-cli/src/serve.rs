@@ -127,7 +127,11 @@ async fn serve(
         out::line("export OPENAI_API_KEY=unused")?;
     }
     let warm = gateway.clone();
-    tokio::spawn(async move { warm.warm_up().await });
+    tokio::spawn(async move {
+        warm.warm_up().await;
+        // For whoever starts this process in the place of another: both may answer `/readyz`.
+        out::note(if warm.is_warm() { "ready" } else { "not ready: no token yet; /readyz tries again" });
+    });
     if let Some(path) = &arguments.config {
         tokio::spawn(reload(gateway.clone(), path.clone()));
     }
@@ -195,11 +199,17 @@ async fn listener(arguments: &ServeArguments, address: SocketAddr) -> Result<Tcp
         .map_err(|error| Failure::Local(format!("cannot listen on {address}: {error}")))
 }
 
+/// What tells that a file is another than before, without reading it.
+fn look(path: &Path) -> Option<(std::time::SystemTime, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
 /// Takes a changed configuration: when its file is another than before, and at every SIGHUP.
 async fn reload(gateway: Gateway, path: PathBuf) {
     #[cfg(unix)]
     let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
-    let mut known = std::fs::read(&path).ok();
+    let mut known = look(&path);
     loop {
         #[cfg(unix)]
         let asked = async {
@@ -214,15 +224,16 @@ async fn reload(gateway: Gateway, path: PathBuf) {
             () = asked => true,
             () = tokio::time::sleep(RELOAD_INTERVAL) => false,
         };
-        let now = std::fs::read(&path).ok();
+        let now = look(&path);
         // A file that is being replaced may be gone for a moment.
         if now.is_none() || (now == known && !is_asked) {
             continue;
         }
         known = now;
-        let result = match read(&path) {
-            Ok(config) => gateway.reload(&config).await.map_err(|error| error.to_string()),
-            Err(error) => Err(error),
+        let name = path.display().to_string();
+        let result = match std::fs::read_to_string(&path) {
+            Ok(text) => gateway.reload_text(&name, &text).await.map_err(|error| error.to_string()),
+            Err(error) => Err(format!("{name}: {error}")),
         };
         match result {
             Ok(()) => {

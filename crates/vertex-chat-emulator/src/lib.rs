@@ -258,7 +258,7 @@ impl Emulator {
         let _ = self.0.base_url.set(format!("http://{address}"));
         let (stop, stopped) = oneshot::channel::<()>();
         let mut options = ServeOptions::default();
-        options.refuse = refuse;
+        options.refuse = Arc::new(|refusal, _| refuse(refusal));
         options.grace = Duration::from_secs(1);
         let exchange: Arc<dyn Exchange> = Arc::new(self.clone());
         let task = tokio::spawn(serve(listener, exchange, options, async {
@@ -333,6 +333,11 @@ impl Emulator {
     #[must_use]
     pub fn log(&self) -> Vec<LogEntry> {
         self.state().log.entries()
+    }
+
+    /// Forgets all that was to go wrong.
+    pub fn clear_faults(&self) {
+        self.state().faults.clear();
     }
 
     /// Adds a fault. Faults strike in the order in which they came.

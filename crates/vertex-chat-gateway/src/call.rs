@@ -280,6 +280,9 @@ impl Drop for Call {
             }
             self.span.record("http.response.status_code", self.entry.status);
         }
+        if self.entry.status == 200 {
+            self.shared.is_warm.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
         self.shared.metrics.in_flight.dec();
         self.shared.metrics.ended(&self.entry);
         if let Some(told) = &self.shared.told {

@@ -1,5 +1,6 @@
 //! One request for a completion: read, routed, prepared, sent, and its answer repaired.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -9,13 +10,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tracing::Instrument;
 use vertex_chat::params::{Action, Glance, PreparedRequest, prepare, prepare_glanced};
 use vertex_chat::{COMPLETION_BYTES_MAX, CallOptions, ChatRequest, Dialect, Report};
-use vertex_chat_transport::{Body, Clock, Request, Response};
+use vertex_chat_transport::{Body, Clock, Request, Response, within};
 use vertex_chat_types::{ApiError, ChatCompletion, ExtraBody, GoogleOptions};
 
 use crate::build::State;
 use crate::call::Call;
 use crate::fault::Fault;
 use crate::gateway::{PROMPT_BYTES_MAX, REQUEST_ID};
+use crate::patience::Patience;
 use crate::relay::{Relay, malformed_call, no_choices};
 use crate::repair::{Repair, Repairer, THOUGHT_TAG, is_malformed_call};
 use crate::route::Try;
@@ -36,18 +38,42 @@ const FORWARDED: [HeaderName; 3] = [
     HeaderName::from_static("x-server-timeout"),
 ];
 
-/// Answers a request.
+/// Answers a request. A stream whose beginning takes long begins with comments, so that whatever cuts silent connections
+/// leaves this one.
 pub(crate) async fn answer(
     request: Request,
     mut call: Call,
-    state: &State,
-    clock: &Arc<dyn Clock>,
+    state: Arc<State>,
+    clock: Arc<dyn Clock>,
 ) -> Response {
     let (head, body) = request.into_parts();
     let asked = match Asked::read(&head.headers, body) {
         Ok(asked) => asked,
         Err(fault) => return call.refuse(fault),
     };
+    let keep_alive = state.keep_alive;
+    if !asked.is_stream {
+        return put(asked, head.headers, call, &state, &clock).await;
+    }
+    let request_id = call.entry.request_id.clone();
+    call.entry.status = StatusCode::OK.as_u16();
+    let own = Arc::clone(&clock);
+    let mut work: Pin<Box<dyn Future<Output = Response> + Send>> =
+        Box::pin(async move { put(asked, head.headers, call, &state, &own).await });
+    match within(&clock, keep_alive, work.as_mut()).await {
+        Some(response) => response,
+        None => Patience::response(work, &request_id, clock, keep_alive),
+    }
+}
+
+/// Puts a request to those who may answer it, one after the other.
+async fn put(
+    mut asked: Asked,
+    headers: HeaderMap,
+    mut call: Call,
+    state: &State,
+    clock: &Arc<dyn Clock>,
+) -> Response {
     call.entry.model = Some(asked.model.clone());
     call.entry.stream = asked.is_stream;
     if state.logs_prompts {
@@ -68,9 +94,9 @@ pub(crate) async fn answer(
         call.entry.upstream_model = Some(place.model.clone());
         let span = span(&asked, &place);
         call.span = span.clone();
-        let ask =
-            Ask { asked: &asked, place: &place, is_last: left == 0, headers: &head.headers, state, clock };
-        match ask.once(call).instrument(span).await {
+        let ready = asked.prepared(&place, left == 0);
+        let ask = Ask { asked: &asked, place: &place, is_last: left == 0, headers: &headers, state, clock };
+        match ask.once(call, ready).instrument(span).await {
             Ok(response) => return response,
             Err((failed, own)) => {
                 call = own;
@@ -179,8 +205,8 @@ impl Asked {
         })
     }
 
-    /// The request, made ready for a place.
-    fn prepared(&self, place: &Try) -> Result<(PreparedRequest, bool), Fault> {
+    /// The request, made ready for a place. The last place gets the body itself, the others copies.
+    fn prepared(&mut self, place: &Try, is_last: bool) -> Result<(PreparedRequest, bool), Fault> {
         let client = &place.server().client;
         let target = client.target(Some(&place.model));
         let refused = |rejection| Fault::of_rejection(&rejection);
@@ -194,7 +220,8 @@ impl Asked {
         match &self.glance {
             Some(glance) if !is_tagged && !does_usage => {
                 let (body, glance) = if glance.model() == Some(&place.model) {
-                    (self.body.to_vec(), glance.clone())
+                    let body = if is_last { std::mem::take(&mut self.body) } else { self.body.clone() };
+                    (Vec::from(body), glance.clone())
                 } else {
                     glance.clone().with_model(&self.body, &place.model)
                 };
@@ -255,8 +282,12 @@ struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    async fn once(&self, mut call: Call) -> Result<Response, (Fault, Call)> {
-        let (prepared, is_tagged) = match self.asked.prepared(self.place) {
+    async fn once(
+        &self,
+        mut call: Call,
+        ready: Result<(PreparedRequest, bool), Fault>,
+    ) -> Result<Response, (Fault, Call)> {
+        let (prepared, is_tagged) = match ready {
             Ok(prepared) => prepared,
             Err(fault) => return Err((fault, call)),
         };
@@ -307,14 +338,9 @@ impl Ask<'_> {
 
     async fn streamed(&self, relay: Relay, report: &Report) -> Result<Response, (Fault, Call)> {
         let mut relay = relay.first().await?;
-        let mut response = Response::new(Body::empty());
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        // nginx would keep the events back.
-        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        let mut response = event_stream();
         let call = relay.call();
-        self.tell(headers, call, report);
+        self.tell(response.headers_mut(), call, report);
         call.entry.status = StatusCode::OK.as_u16();
         *response.body_mut() = Body::stream(relay);
         Ok(response)
@@ -329,10 +355,7 @@ impl Ask<'_> {
     ) -> Result<Response, (Fault, Call)> {
         let text = match call.waiting(body.collect(COMPLETION_BYTES_MAX)).await {
             Ok(text) => text,
-            Err(error) => {
-                let code = if error.is_timeout() { "upstream_timeout" } else { "upstream_truncated" };
-                return Err((Fault::upstream(code, format!("the model's answer broke off: {error}")), call));
-            }
+            Err(error) => return Err((Fault::broken_off(&error), call)),
         };
         let mut completion = match read_completion(&text) {
             Ok(completion) => completion,
@@ -387,6 +410,17 @@ impl Ask<'_> {
             HeaderValue::from(u64::try_from(call.overhead().as_micros()).unwrap_or(u64::MAX)),
         );
     }
+}
+
+/// The head of a streamed answer.
+pub(crate) fn event_stream() -> Response {
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // nginx would keep the events back.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
 }
 
 /// Words in a header, cut between two of them when there are too many.

@@ -79,7 +79,7 @@ impl Default for Limits {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LogSection {
     pub(crate) access: Option<AccessFormat>,
-    /// Whether prompts and answers are written too. Never by default.
+    /// Whether requests' bodies are written too. Never by default.
     pub(crate) prompts: bool,
 }
 

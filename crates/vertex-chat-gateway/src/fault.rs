@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 use vertex_chat::params::Rejection;
 use vertex_chat::{ApiError, Error, ErrorKind};
-use vertex_chat_transport::Response;
+use vertex_chat_transport::{Response, TransportError};
 
 /// OpenAI's libraries ask here whether to try again; the gateway has done so already.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -75,6 +75,17 @@ impl Fault {
         let mut fault = Self::new(StatusCode::BAD_GATEWAY, code, message);
         fault.is_worth_another = true;
         fault.should_retry = Some(false);
+        fault
+    }
+
+    /// An answer that broke off.
+    pub(crate) fn broken_off(error: &TransportError) -> Self {
+        let message = format!("the model's answer broke off: {error}");
+        if !error.is_timeout() {
+            return Self::upstream("upstream_truncated", message);
+        }
+        let mut fault = Self::upstream("upstream_timeout", message);
+        fault.status = StatusCode::GATEWAY_TIMEOUT;
         fault
     }
 

@@ -11,6 +11,7 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CONTENT_TYPE, ORIGIN, VARY,
 };
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use tokio::net::TcpListener;
@@ -32,6 +33,8 @@ use crate::metrics::Metrics;
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// How much of a request's body is logged, where that is asked for.
 pub const PROMPT_BYTES_MAX: usize = 64 << 10;
+/// How much of a path is logged, in characters.
+const PATH_CHARS_MAX: usize = 256;
 /// How long a connection on which nothing runs stays open when the gateway ends, for a request that is on its way.
 pub const LINGER: Duration = Duration::from_secs(2);
 
@@ -47,7 +50,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) told: Option<Told>,
     options: Options,
-    is_warm: AtomicBool,
+    pub(crate) is_warm: AtomicBool,
+    is_warming: AtomicBool,
     is_draining: AtomicBool,
 }
 
@@ -136,6 +140,7 @@ impl Gateway {
             told: options.told.clone(),
             options,
             is_warm: AtomicBool::new(false),
+            is_warming: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
         })))
     }
@@ -153,6 +158,41 @@ impl Gateway {
             }
         }
         self.0.is_warm.store(any, Ordering::Relaxed);
+    }
+
+    /// Tries again, beside whoever asks and not twice at once.
+    fn warm_up_soon(&self) {
+        if self.0.is_warming.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let gateway = self.clone();
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(async move {
+                gateway.warm_up().await;
+                gateway.0.is_warming.store(false, Ordering::Relaxed);
+            })),
+            Err(_) => self.0.is_warming.store(false, Ordering::Relaxed),
+        }
+    }
+
+    /// Whether a target has had a token.
+    #[must_use]
+    pub fn is_warm(&self) -> bool {
+        self.0.is_warm.load(Ordering::Relaxed)
+    }
+
+    /// Takes another configuration, from its text.
+    ///
+    /// # Errors
+    /// As [`Config::parse`] and [`build`](Self::build); then everything stays as it was.
+    pub async fn reload_text(&self, name: &str, text: &str) -> Result<(), BuildError> {
+        match Config::parse(name, text) {
+            Ok(config) => self.reload(&config).await,
+            Err(error) => {
+                self.0.metrics.reloaded("failed");
+                Err(error.into())
+            }
+        }
     }
 
     /// Takes another configuration. What runs goes on as it began; limits of the server and TLS stay as they were.
@@ -196,7 +236,10 @@ impl Gateway {
         options.connections_max = state.limits.connections_max;
         options.grace = Duration::from_secs(state.limits.drain_seconds);
         options.linger = LINGER;
-        options.refuse = refuse;
+        let gate = self.clone();
+        options.admit = Arc::new(move |head| gate.admit(head).err().map(|answer| *answer));
+        let gate = self.clone();
+        options.refuse = Arc::new(move |refusal, head| gate.refuse(refusal, head));
         options.tls.clone_from(&state.tls);
         drop(state);
         let shared = Arc::clone(&self.0);
@@ -215,24 +258,18 @@ impl Gateway {
             "/readyz" => return self.ready(),
             _ => {}
         }
-        if let Err(fault) = check_origin(request.headers(), &state) {
-            return fault.into_response();
-        }
-        if request.method() == Method::OPTIONS && request.headers().contains_key(ORIGIN) {
-            return preflight();
-        }
-        let mut client = None;
-        if !state.keys.is_empty() {
-            match keys::client_of(request.headers(), &state.keys) {
-                Some(name) => client = Some(name.to_owned()),
-                None => return no_key().into_response(),
-            }
-        }
+        // On a socket this has been asked before the body was read; without one it is asked here.
+        let (head, body) = request.into_parts();
+        let client = match self.admit(&head) {
+            Ok(client) => client,
+            Err(answer) => return *answer,
+        };
+        let request = Request::from_parts(head, body);
         let below = path.strip_prefix("/v1").filter(|it| it.starts_with('/')).unwrap_or(&path);
         let (allowed, answer) = match below {
             "/chat/completions" => {
                 if request.method() == Method::POST {
-                    return self.completion(request, client, &state).await;
+                    return self.completion(request, client, state).await;
                 }
                 ("POST", None)
             }
@@ -240,28 +277,64 @@ impl Gateway {
             "/models" => ("GET", Some(models(&state))),
             _ => match below.strip_prefix("/models/") {
                 Some(id) => ("GET", Some(model(id, &state, self.0.clock.monotonic()))),
-                None => return no_such_route(&path).into_response(),
+                None => return self.refused(request, client, no_such_route(&path)),
             },
         };
         match answer {
             Some(answer) if request.method() == Method::GET => answer,
             _ => {
                 let message = format!("{} is not for {path}; use {allowed}", request.method());
-                let mut response =
-                    Fault::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).into_response();
+                let fault = Fault::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+                let mut response = self.refused(request, client, fault);
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
                 response
             }
         }
     }
 
-    async fn completion(&self, request: Request, client: Option<String>, state: &Arc<State>) -> Response {
+    /// Whose request it is, by its head; or the answer of one that goes no further.
+    fn admit(&self, head: &Parts) -> Result<Option<String>, Box<Response>> {
+        if matches!(head.uri.path(), "/livez" | "/readyz") {
+            return Ok(None);
+        }
+        let state = self.0.state();
+        if let Err(fault) = check_origin(&head.headers, &state) {
+            return Err(Box::new(self.call(head, None).refuse(fault)));
+        }
+        if head.method == Method::OPTIONS && head.headers.contains_key(ORIGIN) {
+            return Err(Box::new(preflight()));
+        }
+        if state.keys.is_empty() {
+            return Ok(None);
+        }
+        match keys::client_of(&head.headers, &state.keys) {
+            Some(name) => Ok(Some(name.to_owned())),
+            None => Err(Box::new(self.call(head, None).refuse(no_key()))),
+        }
+    }
+
+    fn refused(&self, request: Request, client: Option<String>, fault: Fault) -> Response {
+        self.call(&request.into_parts().0, client).refuse(fault)
+    }
+
+    /// Answers a request whose body is not whole.
+    fn refuse(&self, refusal: &Refusal, head: &Parts) -> Response {
+        let code = match refusal {
+            Refusal::TooLarge(_) => "request_too_large",
+            Refusal::TooSlow => "request_timeout",
+            _ => "request_incomplete",
+        };
+        self.call(head, None).refuse(Fault::new(refusal.status(), code, refusal.to_string()))
+    }
+
+    /// A request that runs.
+    fn call(&self, head: &Parts, client: Option<String>) -> Call {
         let entry = AccessEntry {
             time: self.0.clock.wall(),
-            request_id: request_id(request.headers()),
+            request_id: request_id(&head.headers),
             client,
-            method: request.method().to_string(),
-            path: request.uri().path().to_owned(),
+            method: head.method.to_string(),
+            path: head.uri.path().chars().filter(|it| !it.is_control()).take(PATH_CHARS_MAX).collect(),
             model: None,
             target: None,
             upstream_model: None,
@@ -277,14 +350,19 @@ impl Gateway {
             error: None,
             prompt: None,
         };
+        Call::new(Arc::clone(&self.0), entry)
+    }
+
+    async fn completion(&self, request: Request, client: Option<String>, state: Arc<State>) -> Response {
         let in_flight = self.0.metrics.in_flight.get();
-        let call = Call::new(Arc::clone(&self.0), entry);
+        let (head, body) = request.into_parts();
+        let call = self.call(&head, client);
         if usize::try_from(in_flight).unwrap_or(0) >= state.limits.requests_max {
             let message =
                 format!("{} requests run already, which is the limit; try again", state.limits.requests_max);
             return call.refuse(Fault::busy(message));
         }
-        crate::chat::answer(request, call, state, &self.0.clock).await
+        crate::chat::answer(Request::from_parts(head, body), call, state, Arc::clone(&self.0.clock)).await
     }
 
     fn ready(&self) -> Response {
@@ -292,6 +370,7 @@ impl Gateway {
             return plain(StatusCode::SERVICE_UNAVAILABLE, "draining");
         }
         if !self.0.is_warm.load(Ordering::Relaxed) {
+            self.warm_up_soon();
             return plain(StatusCode::SERVICE_UNAVAILABLE, "no token yet");
         }
         plain(StatusCode::OK, "ok")
@@ -380,15 +459,6 @@ fn no_such_route(path: &str) -> Fault {
             "there is no {shown} here; there are /v1/chat/completions, /v1/models, /livez, /readyz and /metrics"
         ),
     )
-}
-
-fn refuse(refusal: &Refusal) -> Response {
-    let code = match refusal {
-        Refusal::TooLarge(_) => "request_too_large",
-        Refusal::TooSlow => "request_timeout",
-        _ => "request_incomplete",
-    };
-    Fault::new(refusal.status(), code, refusal.to_string()).into_response()
 }
 
 fn json(value: &impl serde::Serialize) -> Response {

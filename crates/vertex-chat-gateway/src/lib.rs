@@ -34,6 +34,7 @@ mod fault;
 mod gateway;
 mod keys;
 mod metrics;
+mod patience;
 mod relay;
 mod repair;
 mod route;

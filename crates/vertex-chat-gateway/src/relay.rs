@@ -22,8 +22,13 @@ use crate::fault::Fault;
 use crate::repair::{Repair, Repairer, is_malformed_call};
 
 const DONE: &[u8] = b"data: [DONE]\n\n";
+/// After how many bytes what is there is written, also while more comes.
+const WRITE_BYTES_MAX: usize = 32 << 10;
+/// How often the upstream's connection is let go when it has nothing, before what is there is written. hyper's server polls
+/// a body once more by itself, so that the first time is none.
+const ROUNDS_MAX: u8 = 2;
 /// A comment: clients pass it over, and whatever cuts silent connections sees that this one is not.
-const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
+pub(crate) const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 
 /// The body of a streamed answer.
 pub(crate) struct Relay {
@@ -36,6 +41,8 @@ pub(crate) struct Relay {
     keep_alive: Duration,
     last_word: Duration,
     alarm: Option<Sleep>,
+    /// How often the upstream's connection has been let go since it had something.
+    rounds: u8,
 }
 
 /// What is done with events.
@@ -85,6 +92,7 @@ impl Relay {
             keep_alive,
             last_word,
             alarm: None,
+            rounds: 0,
         }
     }
 
@@ -105,8 +113,8 @@ impl Relay {
         relay
     }
 
-    /// Waits until there is something to say, but no longer than until the client has to be told that it is waited for.
-    /// What goes wrong before is given back with the call, for another try or an answer of its own.
+    /// Waits until there is something to say. What goes wrong before is given back with the call, for another try or an answer
+    /// of its own.
     pub(crate) async fn first(mut self) -> Result<Self, (Fault, Call)> {
         let mut since = None;
         std::future::poll_fn(|cx| {
@@ -114,17 +122,14 @@ impl Relay {
             if let Some(since) = since.take() {
                 self.work.call.has_waited(now.saturating_sub(since));
             }
-            match self.poll_work(cx) {
-                Poll::Ready(Some(bytes)) => {
-                    self.work.out.extend_from_slice(&bytes);
-                    Poll::Ready(())
-                }
-                Poll::Ready(None) => Poll::Ready(()),
-                Poll::Pending => {
+            // A chunk without a choice, as Azure's first, is no answer yet.
+            while !self.work.is_over && !self.work.progress.has_begun() {
+                if self.poll_upstream(cx).is_pending() {
                     since = Some(now);
-                    Poll::Pending
+                    return Poll::Pending;
                 }
             }
+            Poll::Ready(())
         })
         .await;
         self.work.has_spoken = true;
@@ -139,33 +144,29 @@ impl Relay {
     }
 
     /// Works until there is output, or the answer is over.
-    fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        loop {
-            if !self.work.out.is_empty() {
-                return Poll::Ready(None);
-            }
-            if self.work.is_over {
-                return Poll::Ready(None);
-            }
-            match self.upstream.poll_chunk(cx) {
-                Poll::Ready(Some(Ok(bytes))) => {
-                    if let Some(bytes) = self.take(bytes) {
-                        return Poll::Ready(Some(bytes));
-                    }
-                }
-                // How the connection ends does not matter once every choice has.
-                Poll::Ready(Some(Err(_))) if self.work.progress.is_finished() => self.work.end(false),
-                Poll::Ready(Some(Err(error))) => {
-                    let code = if error.is_timeout() { "upstream_timeout" } else { "upstream_truncated" };
-                    self.work.fail(Fault::upstream(code, format!("the model's answer broke off: {error}")));
-                }
-                Poll::Ready(None) => self.upstream_ended(),
-                Poll::Pending => return self.poll_keep_alive(cx),
+    fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.work.out.is_empty() && !self.work.is_over {
+            if self.poll_upstream(cx).is_pending() {
+                return self.poll_keep_alive(cx);
             }
         }
+        Poll::Ready(())
     }
 
-    fn poll_keep_alive(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    /// Takes the next that the upstream has.
+    fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.upstream.poll_chunk(cx) {
+            Poll::Ready(Some(Ok(bytes))) => self.take(&bytes),
+            // How the connection ends does not matter once every choice has.
+            Poll::Ready(Some(Err(_))) if self.work.progress.is_finished() => self.work.end(false),
+            Poll::Ready(Some(Err(error))) => self.work.fail(Fault::broken_off(&error)),
+            Poll::Ready(None) => self.upstream_ended(),
+            Poll::Pending => return Poll::Pending,
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_keep_alive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if let Some(alarm) = &mut self.alarm {
                 if alarm.as_mut().poll(cx).is_pending() {
@@ -176,7 +177,8 @@ impl Relay {
                 if now.saturating_sub(self.last_word) >= self.keep_alive {
                     self.last_word = now;
                     self.work.has_spoken = true;
-                    return Poll::Ready(Some(Bytes::from_static(KEEP_ALIVE)));
+                    self.work.out.extend_from_slice(KEEP_ALIVE);
+                    return Poll::Ready(());
                 }
             }
             // Not set anew for every event: when it goes off early, it is set again for the rest.
@@ -185,18 +187,16 @@ impl Relay {
         }
     }
 
-    /// Takes what was read. Bytes that can go on as they are come back.
-    fn take(&mut self, bytes: Bytes) -> Option<Bytes> {
-        let input = &bytes[..];
+    /// Takes what was read.
+    fn take(&mut self, input: &[u8]) {
         let (mut at, mut as_it_is) = (0, 0);
         while at < input.len() && !self.work.is_over {
             if self.is_between {
                 let met = self.work.template.as_ref().and_then(|it| it.meet(&input[at..]));
                 if let (Some((text, end)), Some(template)) = (met, &self.work.template) {
                     self.work.chunks += 1;
-                    let text = at + text.start..at + text.end;
                     if !template.is_unchanged {
-                        template.write(&mut self.work.out, &input[text]);
+                        template.write(&mut self.work.out, &input[at + text.start..at + text.end]);
                         as_it_is = at + end;
                     }
                     at += end;
@@ -226,15 +226,10 @@ impl Relay {
             at = input.len() - rest.len();
             as_it_is = at;
         }
+        self.work.out.extend_from_slice(&input[as_it_is..at]);
         if self.work.is_over {
             self.leave_upstream();
-            return None;
         }
-        if as_it_is == 0 && at > 0 {
-            return Some(bytes);
-        }
-        self.work.out.extend_from_slice(&input[as_it_is..at]);
-        None
     }
 
     fn upstream_ended(&mut self) {
@@ -279,16 +274,30 @@ impl http_body::Body for Relay {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
         self.work.has_spoken = true;
-        let bytes = match self.poll_work(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Some(bytes)) => bytes,
-            Poll::Ready(None) if self.work.out.is_empty() => return Poll::Ready(None),
-            Poll::Ready(None) => self.work.out.split().freeze(),
-        };
+        if self.poll_work(cx).is_pending() {
+            return Poll::Pending;
+        }
+        // The connection hands its pieces over one by one, in a task of its own. It is let go once more before what is there
+        // is written: what comes in a burst is then written in few writes, which cost more than all else.
+        while !self.work.is_over && self.work.out.len() < WRITE_BYTES_MAX {
+            if self.poll_upstream(cx).is_ready() {
+                self.rounds = 0;
+            } else if self.rounds < ROUNDS_MAX {
+                self.rounds += 1;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            } else {
+                break;
+            }
+        }
+        self.rounds = 0;
+        if self.work.out.is_empty() {
+            return Poll::Ready(None);
+        }
         if self.alarm.is_some() {
             self.last_word = self.clock.monotonic();
         }
-        Poll::Ready(Some(Ok(Frame::data(bytes))))
+        Poll::Ready(Some(Ok(Frame::data(self.work.out.split().freeze()))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -374,10 +383,12 @@ impl Work {
         if self.is_over {
             return;
         }
-        if self.has_spoken || !self.out.is_empty() {
+        if self.has_spoken {
             write_event(&mut self.out, &fault.to_json());
             self.over(Some(&fault));
         } else {
+            // What lies ready has not been told: the status can still say it, and another server may do better.
+            self.out.clear();
             self.is_over = true;
             self.fault = Some(fault);
         }

@@ -79,9 +79,11 @@ impl Glance {
                 let tokens = number::<u32>(scan)?;
                 self.is_plain &= tokens.is_some_and(|it| (1..=TOKENS_EVERYWHERE).contains(&it));
             }
-            b"temperature" | b"top_p" => {
+            b"temperature" | b"top_p" | b"presence_penalty" | b"frequency_penalty" => {
                 self.is_plain &= number::<f64>(scan)?.is_some_and(|it| (0.0..=1.0).contains(&it));
             }
+            b"seed" => self.is_plain &= number::<i32>(scan)?.is_some(),
+            b"n" => self.is_plain &= number::<u32>(scan)? == Some(1),
             _ => {
                 self.is_plain = false;
                 scan.skip()?;

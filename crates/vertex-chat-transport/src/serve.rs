@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONNECTION;
+use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -28,8 +29,11 @@ use crate::{Body, Exchange, Request, Response};
 pub const REQUEST_BYTES_MAX: usize = 64 << 20;
 /// The most connections at once, by default.
 pub const CONNECTIONS_MAX: usize = 1024;
-/// How long a client may take to send the head of a request.
+/// How long a client may take to send the head of a request, once it has begun.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection on which nothing happens is kept for the next request. Google's load balancers keep theirs for
+/// 600 s, and must be the first to close them.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(620);
 /// How long a client may take to send the body of a request.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long running requests have after the shutdown was asked for, by default.
@@ -42,7 +46,7 @@ pub const STALL_TIMEOUT: Duration = Duration::from_secs(120);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How to serve.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct ServeOptions {
     /// The largest request body. [`REQUEST_BYTES_MAX`].
@@ -56,11 +60,30 @@ pub struct ServeOptions {
     pub linger: Duration,
     /// How long a client may take nothing of an answer that is there to be taken. [`STALL_TIMEOUT`].
     pub stall_timeout: Duration,
+    /// Looks at the head of a request before its body is read, and may answer it at once.
+    pub admit: Admit,
     /// Makes the answer to a request that is refused before it is complete.
-    pub refuse: fn(&Refusal) -> Response,
+    pub refuse: Refuse,
     /// With TLS, by this configuration.
     #[cfg(feature = "serve-tls")]
     pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// Answers a request by its head, or lets it in.
+pub type Admit = Arc<dyn Fn(&Parts) -> Option<Response> + Send + Sync>;
+/// Answers a request that is refused before it is complete.
+pub type Refuse = Arc<dyn Fn(&Refusal, &Parts) -> Response + Send + Sync>;
+
+impl fmt::Debug for ServeOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServeOptions")
+            .field("request_bytes_max", &self.request_bytes_max)
+            .field("connections_max", &self.connections_max)
+            .field("grace", &self.grace)
+            .field("linger", &self.linger)
+            .field("stall_timeout", &self.stall_timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for ServeOptions {
@@ -71,7 +94,8 @@ impl Default for ServeOptions {
             grace: GRACE,
             linger: Duration::ZERO,
             stall_timeout: STALL_TIMEOUT,
-            refuse: refuse_as_openai,
+            admit: Arc::new(|_| None),
+            refuse: Arc::new(|refusal, _| refuse_as_openai(refusal)),
             #[cfg(feature = "serve-tls")]
             tls: None,
         }
@@ -183,8 +207,9 @@ impl Shared {
         #[cfg(feature = "serve-tls")]
         if let Some(config) = &self.options.tls {
             let handshake = tokio_rustls::TlsAcceptor::from(Arc::clone(config)).accept(stream);
-            if let Ok(Ok(stream)) = tokio::time::timeout(HEAD_TIMEOUT, handshake).await {
-                self.exchanges(stream, peer, closed).await;
+            if let Ok(Ok(stream)) = tokio::time::timeout(HEAD_TIMEOUT, Box::pin(handshake)).await {
+                // In a box: a connection without TLS is not to be as large as one with it.
+                Box::pin(self.exchanges(stream, peer, closed)).await;
             }
             return;
         }
@@ -198,14 +223,21 @@ impl Shared {
         mut closed: watch::Receiver<bool>,
     ) {
         let linger = self.options.linger;
-        let stream = Impatient { stream, timeout: self.options.stall_timeout, alarm: None };
+        let is_busy = Arc::new(AtomicBool::new(false));
+        let stream = Impatient::new(stream, self.options.stall_timeout, Arc::clone(&is_busy));
         let service = service_fn(move |request| {
-            let shared = Arc::clone(&self);
-            async move { shared.answer(request, peer).await }
+            let (shared, is_busy) = (Arc::clone(&self), Arc::clone(&is_busy));
+            async move {
+                is_busy.store(true, Ordering::Relaxed);
+                let answer = shared.answer(request, peer).await;
+                is_busy.store(false, Ordering::Relaxed);
+                answer
+            }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+            // Its own counts the wait for the next request too.
+            .header_read_timeout(None)
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
@@ -228,10 +260,15 @@ impl Shared {
     ) -> Result<http::Response<Body>, crate::TransportError> {
         let (mut head, body) = request.into_parts();
         head.extensions.insert(Peer(peer));
-        let collected = tokio::time::timeout(BODY_TIMEOUT, collect(body, self.options.request_bytes_max));
-        let mut response = match collected.await.unwrap_or(Err(Refusal::TooSlow)) {
-            Ok(body) => self.exchange.send(Request::from_parts(head, body)).await?,
-            Err(refusal) => (self.options.refuse)(&refusal),
+        let mut response = match (self.options.admit)(&head) {
+            Some(answer) => answer,
+            None => {
+                let collected = collect(body, self.options.request_bytes_max);
+                match tokio::time::timeout(BODY_TIMEOUT, collected).await.unwrap_or(Err(Refusal::TooSlow)) {
+                    Ok(body) => self.exchange.send(Request::from_parts(head, body)).await?,
+                    Err(refusal) => (self.options.refuse)(&refusal, &head),
+                }
+            }
         };
         if self.closing.load(Ordering::Relaxed) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -271,29 +308,101 @@ async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Refusal>
     Ok(whole.map_or(first, BytesMut::freeze))
 }
 
-/// A connection whose far side may not leave what is written to it lying for ever.
+/// A connection whose far side may not leave what is written to it lying for ever, nor stop in the middle of a head, nor
+/// stay without a word.
 struct Impatient<S> {
     stream: S,
-    timeout: Duration,
+    stall_timeout: Duration,
+    /// Whether a request is being answered, up to the head of the answer.
+    is_busy: Arc<AtomicBool>,
     /// Set while a write waits.
-    alarm: Option<Pin<Box<tokio::time::Sleep>>>,
+    stalled: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// When something was last read or written.
+    last: tokio::time::Instant,
+    /// Set while the far side may be silent; not set anew by what happens, and so mostly too early.
+    idle: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// When a head began that has not come to its end, and how long it may take.
+    head_since: Option<tokio::time::Instant>,
+    head: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl<S> Impatient<S> {
-    /// What became of a write: an error when it has waited for too long.
-    fn watch<T>(
+    fn new(stream: S, stall_timeout: Duration, is_busy: Arc<AtomicBool>) -> Self {
+        let last = tokio::time::Instant::now();
+        // Who connects has something to say.
+        let head_since = Some(last);
+        Self { stream, stall_timeout, is_busy, stalled: None, last, idle: None, head_since, head: None }
+    }
+
+    /// What became of some bytes: they have gone out, which is a sign of life.
+    fn watch_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<std::io::Result<usize>>,
+    ) -> Poll<std::io::Result<usize>> {
+        if written.is_ready() {
+            self.last = tokio::time::Instant::now();
+            self.head_since = None;
+        }
+        self.watch_write(cx, written)
+    }
+
+    /// What became of a write or a flush: an error when it has waited for too long.
+    fn watch_write<T>(
         &mut self,
         cx: &mut Context<'_>,
         written: Poll<std::io::Result<T>>,
     ) -> Poll<std::io::Result<T>> {
         if written.is_ready() {
-            self.alarm = None;
+            self.stalled = None;
             return written;
         }
-        let timeout = self.timeout;
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        let timeout = self.stall_timeout;
+        let alarm = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         ready!(alarm.as_mut().poll(cx));
         Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
+    }
+
+    /// What became of a read: an error when the far side has been silent for too long.
+    fn watch_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        read: Poll<std::io::Result<()>>,
+    ) -> Poll<std::io::Result<()>> {
+        if self.is_busy.load(Ordering::Relaxed) {
+            // The request's body and its answer have clocks of their own.
+            self.head_since = None;
+            self.last = tokio::time::Instant::now();
+            return read;
+        }
+        if read.is_ready() {
+            self.last = tokio::time::Instant::now();
+            self.head_since.get_or_insert(self.last);
+            return read;
+        }
+        match self.head_since {
+            Some(since) => poll_until(&mut self.head, since + HEAD_TIMEOUT, cx),
+            None => {
+                self.head = None;
+                poll_until(&mut self.idle, self.last + KEEP_ALIVE_TIMEOUT, cx)
+            }
+        }
+    }
+}
+
+/// Waits until then, with an alarm that may be set for earlier; then it is too late.
+fn poll_until(
+    alarm: &mut Option<Pin<Box<tokio::time::Sleep>>>,
+    until: tokio::time::Instant,
+    cx: &mut Context<'_>,
+) -> Poll<std::io::Result<()>> {
+    loop {
+        let set = alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        ready!(set.as_mut().poll(cx));
+        *alarm = None;
+        if tokio::time::Instant::now() >= until {
+            return Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()));
+        }
     }
 }
 
@@ -303,7 +412,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.watch_read(cx, read)
     }
 }
 
@@ -314,7 +424,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.watch(cx, written)
+        self.watch_bytes(cx, written)
     }
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
@@ -322,17 +432,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
         pieces: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
-        self.watch(cx, written)
+        self.watch_bytes(cx, written)
     }
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.watch(cx, flushed)
+        self.watch_write(cx, flushed)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.watch(cx, shut)
+        self.watch_write(cx, shut)
     }
 }
