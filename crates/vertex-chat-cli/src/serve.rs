@@ -122,10 +122,9 @@ async fn serve(
     let listener = listener(arguments, address).await?;
     let address = listener.local_addr().unwrap_or(address);
     let scheme = if config.has_tls() { "https" } else { "http" };
-    out::line(format_args!("export OPENAI_BASE_URL={scheme}://{address}/v1"))?;
-    if !config.wants_keys() {
-        out::line("export OPENAI_API_KEY=unused")?;
-    }
+    // In one write: who reads no more than the address may have left when there is more.
+    let key = if config.wants_keys() { "" } else { "\nexport OPENAI_API_KEY=unused" };
+    out::line(format_args!("export OPENAI_BASE_URL={scheme}://{address}/v1{key}"))?;
     let warm = gateway.clone();
     tokio::spawn(async move {
         warm.warm_up().await;
