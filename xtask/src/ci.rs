@@ -34,6 +34,8 @@ pub(crate) fn run_all() -> Outcome {
             ["clippy", "--package", "vertex-chat", "--package", "vertex-chat-types", "--features", features];
         run(cargo().args(arguments).args(["--quiet", "--", "--deny", "warnings"]))?;
     }
+    let arguments = ["clippy", "--package", "vertex-chat-cli", "--features", "otlp", "--quiet"];
+    run(cargo().args(arguments).args(["--", "--deny", "warnings"]))?;
     let mut doc = cargo();
     doc.args(["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"]);
     run(doc.env("RUSTDOCFLAGS", "--deny warnings --allow rustdoc::private_intra_doc_links"))?;

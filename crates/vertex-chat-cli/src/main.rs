@@ -15,6 +15,7 @@ mod out;
 mod params;
 mod serve;
 mod target;
+mod telemetry;
 mod token;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
 use crate::interrupt::Interrupts;
+use crate::telemetry::Telemetry;
 
 /// Chat with models on Google's Vertex AI, and on any server that speaks OpenAI's Chat Completions.
 ///
@@ -60,13 +62,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let program = Program::parse();
-    if program.verbose {
-        tracing_subscriber::fmt()
-            .with_writer(std::io::stderr)
-            .with_max_level(tracing::Level::DEBUG)
-            .without_time()
-            .init();
-    }
+    let telemetry = Telemetry::start(program.verbose);
     // One thread is enough for everything but serving many, and cheaper.
     let mut builder = match program.command {
         Command::Serve(_) if std::thread::available_parallelism().is_ok_and(|it| it.get() > 1) => {
@@ -85,6 +81,7 @@ fn main() -> ExitCode {
     let result = runtime.block_on(run(program));
     // A thread may still wait for a line of the terminal, and nothing can call it off: it is left behind.
     runtime.shutdown_background();
+    drop(telemetry);
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

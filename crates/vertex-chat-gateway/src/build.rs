@@ -214,6 +214,7 @@ async fn target(
             (text(&section.host)?, ClientBuilder::host),
             (text(&section.quota_project)?, ClientBuilder::quota_project),
             (text(&section.credentials_file)?, ClientBuilder::credentials_file),
+            (text(&section.access_token)?, ClientBuilder::access_token),
         ] {
             if let Some(value) = value {
                 builder = set(builder, value);
@@ -222,8 +223,10 @@ async fn target(
         // Credentials are found once, so that all locations share one token.
         let builder = builder.discover().await.map_err(failed)?;
         for location in &locations {
-            let client = builder.clone().location(location).build().map_err(failed)?;
-            servers.push(Server::new(&format!("{name}@{location}"), client));
+            let builder = builder.clone().location(location);
+            let server = Server::new(&format!("{name}@{location}"), builder.clone().build().map_err(failed)?);
+            let is_shared = section.kind == Kind::Endpoint && section.host.is_none();
+            servers.push(if is_shared { server.with_builder(builder) } else { server });
         }
     }
     let seconds = |value: Option<u64>, default: Duration| value.map_or(default, Duration::from_secs);

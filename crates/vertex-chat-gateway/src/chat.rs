@@ -1,5 +1,6 @@
 //! One request for a completion: read, routed, prepared, sent, and its answer repaired.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -85,17 +86,17 @@ async fn put(
         let fault = no_such_model(&asked.model, state);
         return call.refuse(fault);
     }
-    let mut left = tries.len();
+    let mut tries = VecDeque::from(tries);
     let mut fault = None;
-    for place in tries {
-        left -= 1;
+    while let Some(place) = tries.pop_front() {
         call.entry.attempts += 1;
         call.entry.target = Some(Arc::clone(&place.server().label));
         call.entry.upstream_model = Some(place.model.clone());
         let span = span(&asked, &place);
         call.span = span.clone();
-        let ready = asked.prepared(&place, left == 0);
-        let ask = Ask { asked: &asked, place: &place, is_last: left == 0, headers: &headers, state, clock };
+        let is_last = tries.is_empty();
+        let ready = asked.prepared(&place, is_last && !place.server().may_learn());
+        let ask = Ask { asked: &asked, place: &place, is_last, headers: &headers, state, clock };
         match ask.once(call, ready).instrument(span).await {
             Ok(response) => return response,
             Err((failed, own)) => {
@@ -105,7 +106,11 @@ async fn put(
                     place.server().cool_down(clock.monotonic(), wait);
                     call.cooled(&place.server().label);
                 }
-                let goes_on = failed.is_worth_another && left > 0;
+                if place.server().learn_host(failed.message()) {
+                    tries.push_front(place);
+                    continue;
+                }
+                let goes_on = failed.is_worth_another && !is_last;
                 if goes_on {
                     tracing::debug!(
                         server = &*place.server().label,
@@ -137,7 +142,7 @@ fn span(asked: &Asked, place: &Try) -> tracing::Span {
         gen_ai.request.stream = asked.is_stream,
         gen_ai.usage.input_tokens = tracing::field::Empty,
         gen_ai.usage.output_tokens = tracing::field::Empty,
-        server.address = place.server().client.chat_url().host().unwrap_or_default(),
+        server.address = place.server().client().chat_url().host().unwrap_or_default(),
         http.response.status_code = tracing::field::Empty,
         "error.type" = tracing::field::Empty,
     )
@@ -207,7 +212,7 @@ impl Asked {
 
     /// The request, made ready for a place. The last place gets the body itself, the others copies.
     fn prepared(&mut self, place: &Try, is_last: bool) -> Result<(PreparedRequest, bool), Fault> {
-        let client = &place.server().client;
+        let client = place.server().client();
         let target = client.target(Some(&place.model));
         let refused = |rejection| Fault::of_rejection(&rejection);
         let is_tagged = self.wants_thoughts
@@ -292,8 +297,8 @@ impl Ask<'_> {
             Err(fault) => return Err((fault, call)),
         };
         call.prepared(prepared.report());
-        let server = self.place.server();
-        let sent = call.waiting(server.client.send(prepared, &self.options())).await;
+        let client = self.place.server().client();
+        let sent = call.waiting(client.send(prepared, &self.options())).await;
         let (body, meta) = match sent {
             Ok(response) => response.into_parts(),
             Err(error) => return Err((Fault::of(&error), call)),

@@ -142,6 +142,7 @@ pub(crate) struct TargetSection {
     pub(crate) endpoint: Option<Spanned<String>>,
     pub(crate) host: Option<Spanned<String>>,
     pub(crate) credentials_file: Option<Spanned<String>>,
+    pub(crate) access_token: Option<Spanned<String>>,
     pub(crate) quota_project: Option<Spanned<String>>,
     pub(crate) base_url: Option<Spanned<String>>,
     pub(crate) api_key: Option<Spanned<String>>,
@@ -169,6 +170,7 @@ impl TargetSection {
             endpoint: None,
             host: None,
             credentials_file: None,
+            access_token: None,
             quota_project: None,
             base_url: None,
             api_key: None,
@@ -381,6 +383,7 @@ impl Config {
             ("location", &target.location),
             ("host", &target.host),
             ("credentials_file", &target.credentials_file),
+            ("access_token", &target.access_token),
             ("quota_project", &target.quota_project),
         ];
         let of_endpoint = [("endpoint", &target.endpoint)];

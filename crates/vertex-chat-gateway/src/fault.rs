@@ -174,6 +174,11 @@ impl Fault {
         }
     }
 
+    /// What it says.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Whether the fault is that there was too much to do: the server wants to be left alone for a while.
     pub(crate) fn is_overload(&self) -> bool {
         matches!(self.status.as_u16(), 429 | 503)

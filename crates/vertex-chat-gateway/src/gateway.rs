@@ -152,7 +152,7 @@ impl Gateway {
         let mut any = state.routes.targets.is_empty();
         for target in &state.routes.targets {
             let Some(server) = target.servers.first() else { continue };
-            match server.client.warm_up().await {
+            match server.client().warm_up().await {
                 Ok(()) => any = true,
                 Err(error) => tracing::warn!(target = &*target.name, %error, "no token yet"),
             }

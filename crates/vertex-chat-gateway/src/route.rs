@@ -1,11 +1,11 @@
 //! From a model's name to the servers that may answer for it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use vertex_chat::{Client, RetryPolicy, Timeouts};
+use vertex_chat::{Client, ClientBuilder, RetryPolicy, Timeouts};
 
 use crate::repair::Repairs;
 
@@ -16,6 +16,10 @@ pub const COOL_DOWN_MAX: Duration = Duration::from_secs(300);
 /// The longest name of a model.
 pub const MODEL_BYTES_MAX: usize = 256;
 
+/// What the service says before it names a dedicated endpoint's domain.
+const DEDICATED_WORDS: &str = "dedicated domain name '";
+/// Where those domains are.
+const DEDICATED_DOMAIN: &str = ".prediction.vertexai.goog";
 /// What the built-in routes send to OpenAI.
 const OPENAI_PREFIXES: [&str; 5] = ["gpt-", "chatgpt-", "o1", "o3", "o4"];
 /// What the built-in routes send to Vertex although it names no publisher.
@@ -49,14 +53,58 @@ pub(crate) struct Target {
 pub(crate) struct Server {
     /// `vertex@us-central1`.
     pub(crate) label: Arc<str>,
-    pub(crate) client: Client,
+    client: RwLock<Client>,
+    /// What makes a client for another host, where the service may name one.
+    builder: Option<ClientBuilder>,
     /// Until when it is left alone, in milliseconds of the clock.
     cooling_until: AtomicU64,
 }
 
 impl Server {
     pub(crate) fn new(label: &str, client: Client) -> Self {
-        Self { label: Arc::from(label), client, cooling_until: AtomicU64::new(0) }
+        Self {
+            label: Arc::from(label),
+            client: RwLock::new(client),
+            builder: None,
+            cooling_until: AtomicU64::new(0),
+        }
+    }
+
+    /// The same, of an endpoint that may turn out to have a domain of its own.
+    pub(crate) fn with_builder(mut self, builder: ClientBuilder) -> Self {
+        self.builder = Some(builder);
+        self
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether it may learn where it is.
+    pub(crate) fn may_learn(&self) -> bool {
+        self.builder.is_some()
+    }
+
+    /// Takes the domain of a dedicated endpoint from the words with which the shared one refuses it; whether there was one.
+    /// Only Google's domain for them counts: the token goes there.
+    pub(crate) fn learn_host(&self, refusal: &str) -> bool {
+        let named = refusal.split_once(DEDICATED_WORDS).and_then(|(_, rest)| rest.split_once('\''));
+        let (Some((host, _)), Some(builder)) = (named, &self.builder) else { return false };
+        let is_name = host.bytes().all(|it| it.is_ascii_alphanumeric() || b".-".contains(&it));
+        if !is_name || !host.ends_with(DEDICATED_DOMAIN) || self.client().chat_url().host() == Some(host) {
+            return false;
+        }
+        match builder.clone().host(host).build() {
+            Ok(client) => {
+                tracing::info!(server = &*self.label, host, "the endpoint has a domain of its own");
+                *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(server = &*self.label, %error, "the endpoint's own domain cannot be used");
+                false
+            }
+        }
     }
 
     pub(crate) fn cool_down(&self, now: Duration, wait: Duration) {
