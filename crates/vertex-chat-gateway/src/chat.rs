@@ -202,7 +202,8 @@ impl Asked {
             has_stream_options: options.is_some(),
             wants_usage: options.as_ref().and_then(|it| it.include_usage).unwrap_or(false),
             wants_all_usage,
-            wants_thoughts: memchr::memmem::find(&body, b"\"include_thoughts\"").is_some(),
+            wants_thoughts: glance.as_ref().is_none_or(|it| !it.is_plain())
+                && memchr::memmem::find(&body, b"\"include_thoughts\"").is_some(),
             body,
             glance,
             model,

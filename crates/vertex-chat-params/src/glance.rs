@@ -10,6 +10,8 @@ use vertex_chat_types::StreamOptions;
 
 use crate::{Dialect, Target};
 
+/// The longest string whose inside is looked at.
+const SOUND_BYTES_MAX: usize = 16 << 10;
 /// A number of tokens that every model's limits take.
 const TOKENS_EVERYWHERE: u32 = 4096;
 
@@ -140,6 +142,12 @@ impl Glance {
         self.model.as_ref().map(|(_, model)| model.as_str())
     }
 
+    /// Whether it is messages of text and plain numbers, which every server takes as they are, and nothing else.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.is_plain
+    }
+
     /// Whether it asks for a stream.
     #[must_use]
     pub fn is_stream(&self) -> bool {
@@ -211,8 +219,12 @@ fn number<T: std::str::FromStr>(scan: &mut Scan<'_>) -> Option<Option<T>> {
     Some(text.parse().ok().filter(|_| is_plain))
 }
 
-/// Whether a JSON string's inside is one: UTF-8, no control characters, escapes that stand for something.
+/// Whether a JSON string's inside is one: UTF-8, no control characters, escapes that stand for something. A long one is not
+/// looked into: who gets it does so, and that costs as much as all else that is done with it here.
 fn is_sound(text: &[u8]) -> bool {
+    if text.len() > SOUND_BYTES_MAX {
+        return true;
+    }
     // In blocks, so that the compiler can look at many bytes at once.
     let controls = |block: &[u8]| block.iter().fold(false, |found, byte| found | (*byte < 0x20));
     if std::str::from_utf8(text).is_err() || text.chunks(64).any(controls) {
@@ -420,6 +432,14 @@ mod tests {
             assert!(!quiet(&body, Dialect::VertexGemini2), "{messages}");
         }
         assert!(!quiet(&plain.replace("google/", ""), Dialect::VertexGemini2));
+        // The server looks into what is long.
+        for (length, expected) in [(SOUND_BYTES_MAX - 1, false), (SOUND_BYTES_MAX, true)] {
+            let text = format!("{}\\x", "a".repeat(length - 1));
+            let body = format!(
+                r#"{{"model":"google/gemini-2.5-flash","messages":[{{"role":"user","content":"{text}"}}]}}"#
+            );
+            assert_eq!(quiet(&body, Dialect::VertexGemini2), expected, "{length}");
+        }
     }
 
     #[test]
