@@ -81,7 +81,7 @@ fn main() -> ExitCode {
     let result = runtime.block_on(run(program));
     // A thread may still wait for a line of the terminal, and nothing can call it off: it is left behind.
     runtime.shutdown_background();
-    drop(telemetry);
+    telemetry.end();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -5,7 +5,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// What is still on its way, and is sent when this is dropped.
+/// What is set up, and what is still on its way.
 #[derive(Default)]
 pub(crate) struct Telemetry {
     #[cfg(feature = "otlp")]
@@ -32,11 +32,10 @@ impl Telemetry {
         }
         Self::default()
     }
-}
 
-#[cfg(feature = "otlp")]
-impl Drop for Telemetry {
-    fn drop(&mut self) {
+    /// Sends what is still on its way.
+    pub(crate) fn end(self) {
+        #[cfg(feature = "otlp")]
         if let Some(Err(error)) =
             self.spans.as_ref().map(opentelemetry_sdk::trace::SdkTracerProvider::shutdown)
         {
