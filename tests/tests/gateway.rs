@@ -162,6 +162,7 @@ async fn pages_of_other_origins_may_only_ask_where_they_are_allowed() {
     let headers = [("origin", "http://localhost:3000"), ("access-control-request-method", "POST")];
     let got = served.ask(Method::OPTIONS, "/v1/chat/completions", &headers, Bytes::new()).await.unwrap();
     assert_eq!(got.status, StatusCode::NO_CONTENT);
+    assert_eq!(got.header("access-control-allow-origin"), Some("http://localhost:3000"));
     assert!(got.header("access-control-allow-headers").unwrap().contains("authorization"));
     // A form of any page would be sent without asking: it is not JSON by its own word.
     let got = served
@@ -206,6 +207,10 @@ async fn an_address_of_others_wants_keys() {
         Served::start(&format!("{}[keys]\nme = \"{}\"\n", before(&upstream.url(), "openai"), hash_key("x")))
             .await;
     assert!(keyed.gateway.check_address("0.0.0.0:1".parse().unwrap()).is_ok());
+    // And never goes without them again: a file that is empty for a moment opens nothing.
+    let without = Config::parse("g.toml", &before(&upstream.url(), "openai")).unwrap();
+    assert!(keyed.gateway.reload(&without).await.unwrap_err().to_string().contains("[keys]"));
+    assert_eq!(keyed.get("/v1/models").await.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

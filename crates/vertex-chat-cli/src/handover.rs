@@ -11,6 +11,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -20,6 +22,11 @@ use tokio::net::TcpListener;
 
 use crate::{Failure, out};
 
+/// How long a process may take to hand its socket over.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a process that cannot take an heir's connection waits before it tries again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
 /// The socket of the process that offers it at this path; a new one where there is none.
 pub(crate) async fn take(path: &Path, address: SocketAddr) -> Result<TcpListener, Failure> {
     let cannot = |error: &dyn std::fmt::Display| Failure::Local(format!("{}: {error}", path.display()));
@@ -27,6 +34,7 @@ pub(crate) async fn take(path: &Path, address: SocketAddr) -> Result<TcpListener
         let bound = TcpListener::bind(address).await;
         return bound.map_err(|error| Failure::Local(format!("cannot listen on {address}: {error}")));
     };
+    stream.set_read_timeout(Some(HANDOVER_TIMEOUT)).map_err(|error| cannot(&error))?;
     let socket = receive(&stream).map_err(|error| cannot(&error))?;
     let listener = std::net::TcpListener::from(socket.ok_or_else(|| cannot(&"no socket was handed over"))?);
     listener.set_nonblocking(true).map_err(|error| cannot(&error))?;
@@ -34,25 +42,44 @@ pub(crate) async fn take(path: &Path, address: SocketAddr) -> Result<TcpListener
     TcpListener::from_std(listener).map_err(|error| cannot(&error))
 }
 
-/// Offers the socket at this path, in the place of whoever offered it before.
-pub(crate) fn offer(path: &Path, listener: &TcpListener) -> Result<(), Failure> {
-    let cannot = |error: std::io::Error| Failure::Local(format!("{}: {error}", path.display()));
-    let socket = listener.as_fd().try_clone_to_owned().map_err(cannot)?;
-    // Made beside it and moved there, so that there is always one, and nobody else's for a moment.
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}", std::process::id()));
-    let _ = std::fs::remove_file(&beside);
-    let offers = UnixListener::bind(&beside).map_err(cannot)?;
-    std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600)).map_err(cannot)?;
-    std::fs::rename(&beside, path).map_err(cannot)?;
-    std::thread::spawn(move || {
-        while let Ok((stream, _)) = offers.accept() {
-            if let Err(error) = send(&stream, &socket) {
-                out::note(format_args!("the listening socket could not be handed over: {error}"));
+/// A listening socket on offer at a path. When this is dropped, it is not any more.
+pub(crate) struct Offer(Arc<Mutex<Option<OwnedFd>>>);
+
+impl Offer {
+    /// Offers the socket at this path, in the place of whoever offered one there before.
+    pub(crate) fn make(path: &Path, listener: &TcpListener) -> Result<Self, Failure> {
+        let cannot = |error: std::io::Error| Failure::Local(format!("{}: {error}", path.display()));
+        let socket = Arc::new(Mutex::new(Some(listener.as_fd().try_clone_to_owned().map_err(cannot)?)));
+        // Made beside it and moved there, so that there is always one, and nobody else's for a moment.
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{}", std::process::id()));
+        let _ = std::fs::remove_file(&beside);
+        let offers = UnixListener::bind(&beside).map_err(cannot)?;
+        std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600)).map_err(cannot)?;
+        std::fs::rename(&beside, path).map_err(cannot)?;
+        let own = Arc::clone(&socket);
+        std::thread::spawn(move || {
+            for stream in offers.incoming() {
+                let Ok(stream) = stream else {
+                    // Out of file descriptors, most likely, which passes.
+                    std::thread::sleep(ACCEPT_PAUSE);
+                    continue;
+                };
+                let socket = own.lock().unwrap_or_else(PoisonError::into_inner);
+                let Some(socket) = socket.as_ref() else { return };
+                if let Err(error) = send(&stream, socket) {
+                    out::note(format_args!("the listening socket could not be handed over: {error}"));
+                }
             }
-        }
-    });
-    Ok(())
+        });
+        Ok(Self(socket))
+    }
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
 }
 
 fn send(stream: &UnixStream, socket: &OwnedFd) -> std::io::Result<()> {

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ use crate::{Failure, out};
 const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 /// The most lines of the access log that wait to be written; further ones are counted and lost.
 const LOG_LINES_MAX: usize = 10_000;
+/// About how much of them is written at once, in bytes.
+const LOG_WRITE_BYTES: usize = 64 << 10;
+/// How long the end of the program waits for the rest of them.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
@@ -102,9 +107,10 @@ async fn serve(
         LogFormat::Json => AccessFormat::Json,
         LogFormat::Off => AccessFormat::Off,
     });
+    let log = AccessLog::start(format);
     if format != AccessFormat::Off {
-        let log = AccessLog::start(format);
-        options = options.on_request(move |entry| log.write(entry));
+        let writes = log.clone();
+        options = options.on_request(move |entry| writes.write(entry));
     }
     let gateway = Gateway::build(&config, options).await.map_err(|error| wrong(&error))?;
     let address = match arguments.listen {
@@ -121,6 +127,16 @@ async fn serve(
     }
     let listener = listener(arguments, address).await?;
     let address = listener.local_addr().unwrap_or(address);
+    if !arguments.danger_serve_without_keys {
+        // It may have been handed over, and is then another than was configured.
+        gateway.check_address(address).map_err(Failure::Configuration)?;
+    }
+    #[cfg(unix)]
+    let offer = match &arguments.handover {
+        Some(path) => Some(crate::handover::Offer::make(path, &listener)?),
+        None => None,
+    };
+    let hangups = Hangups::listen();
     let scheme = if config.has_tls() { "https" } else { "http" };
     // In one write: who reads no more than the address may have left when there is more.
     let key = if config.wants_keys() { "" } else { "\nexport OPENAI_API_KEY=unused" };
@@ -131,10 +147,15 @@ async fn serve(
         // For whoever starts this process in the place of another: both may answer `/readyz`.
         out::note(if warm.is_warm() { "ready" } else { "not ready: no token yet; /readyz tries again" });
     });
-    if let Some(path) = &arguments.config {
-        tokio::spawn(reload(gateway.clone(), path.clone()));
-    }
-    gateway.serve(listener, asked_to_end(interrupts)).await;
+    tokio::spawn(reload(gateway.clone(), arguments.config.clone(), hangups));
+    let end = async {
+        asked_to_end(interrupts).await;
+        // Whoever has taken the socket over has it; nobody else is to wait at it.
+        #[cfg(unix)]
+        drop(offer);
+    };
+    gateway.serve(listener, end).await;
+    log.flush();
     Ok(())
 }
 
@@ -187,9 +208,7 @@ fn read(path: &Path) -> Result<Config, String> {
 async fn listener(arguments: &ServeArguments, address: SocketAddr) -> Result<TcpListener, Failure> {
     #[cfg(unix)]
     if let Some(path) = &arguments.handover {
-        let listener = crate::handover::take(path, address).await?;
-        crate::handover::offer(path, &listener)?;
-        return Ok(listener);
+        return crate::handover::take(path, address).await;
     }
     #[cfg(not(unix))]
     let _ = arguments;
@@ -204,23 +223,39 @@ fn look(path: &Path) -> Option<(std::time::SystemTime, u64)> {
     Some((metadata.modified().ok()?, metadata.len()))
 }
 
-/// Takes a changed configuration: when its file is another than before, and at every SIGHUP.
-async fn reload(gateway: Gateway, path: PathBuf) {
-    #[cfg(unix)]
-    let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
+/// SIGHUP, which ends a program that does not listen for it.
+struct Hangups(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
+
+impl Hangups {
+    fn listen() -> Self {
+        #[cfg(unix)]
+        return Self(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok());
+        #[cfg(not(unix))]
+        return Self();
+    }
+
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some(signal) = &mut self.0 {
+            signal.recv().await;
+            return;
+        }
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Takes a changed configuration: when its file is another than before, and at every SIGHUP. Without a file there is nothing
+/// to take, and SIGHUP means nothing.
+async fn reload(gateway: Gateway, path: Option<PathBuf>, mut hangups: Hangups) {
+    let Some(path) = path else {
+        loop {
+            hangups.next().await;
+        }
+    };
     let mut known = look(&path);
     loop {
-        #[cfg(unix)]
-        let asked = async {
-            match &mut hangups {
-                Some(hangups) => drop(hangups.recv().await),
-                None => std::future::pending().await,
-            }
-        };
-        #[cfg(not(unix))]
-        let asked = std::future::pending::<()>();
         let is_asked = tokio::select! {
-            () = asked => true,
+            () = hangups.next() => true,
             () = tokio::time::sleep(RELOAD_INTERVAL) => false,
         };
         let now = look(&path);
@@ -237,7 +272,8 @@ async fn reload(gateway: Gateway, path: PathBuf) {
         match result {
             Ok(()) => {
                 out::note(format_args!("{}: taken", path.display()));
-                gateway.warm_up().await;
+                let warm = gateway.clone();
+                tokio::spawn(async move { warm.warm_up().await });
             }
             Err(error) => out::note(format_args!("the configuration stays as it was: {error}")),
         }
@@ -270,31 +306,49 @@ fn raise_open_files() {
 }
 
 /// Writes the access log, in a thread of its own: a reader that is slow keeps nobody waiting.
+#[derive(Clone)]
 struct AccessLog {
     format: AccessFormat,
-    lines: SyncSender<String>,
-    lost: Arc<std::sync::atomic::AtomicU64>,
+    lines: SyncSender<Line>,
+    lost: Arc<AtomicU64>,
+}
+
+/// What goes to the log's thread.
+enum Line {
+    Entry(String),
+    /// Say when everything before this has been written.
+    Flush(SyncSender<()>),
 }
 
 impl AccessLog {
     fn start(format: AccessFormat) -> Self {
-        let (lines, to_write) = sync_channel::<String>(LOG_LINES_MAX);
-        let lost = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let (lines, to_write) = sync_channel(LOG_LINES_MAX);
+        let lost = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&lost);
         std::thread::spawn(move || {
-            while let Ok(mut line) = to_write.recv() {
-                line.push('\n');
+            while let Ok(first) = to_write.recv() {
+                let (mut text, mut flush) = (String::new(), None);
+                let mut next = Some(first);
                 // Those that wait already go in the same write.
-                while line.len() < 1 << 16 {
-                    let Ok(more) = to_write.try_recv() else { break };
-                    line.push_str(&more);
-                    line.push('\n');
+                while let Some(line) = next {
+                    match line {
+                        Line::Entry(line) => text.extend([line.as_str(), "\n"]),
+                        Line::Flush(done) => flush = Some(done),
+                    }
+                    next = if text.len() < LOG_WRITE_BYTES && flush.is_none() {
+                        to_write.try_recv().ok()
+                    } else {
+                        None
+                    };
                 }
-                let lost = count.swap(0, std::sync::atomic::Ordering::Relaxed);
+                let lost = count.swap(0, Ordering::Relaxed);
                 if lost > 0 {
-                    line.push_str(&format!("{lost} lines of the access log were lost: they came too fast\n"));
+                    text.push_str(&format!("{lost} lines of the access log were lost: they came too fast\n"));
                 }
-                let _ = std::io::stderr().lock().write_all(line.as_bytes());
+                let _ = std::io::stderr().lock().write_all(text.as_bytes());
+                if let Some(done) = flush {
+                    let _ = done.send(());
+                }
             }
         });
         Self { format, lines, lost }
@@ -305,8 +359,16 @@ impl AccessLog {
             AccessFormat::Json => entry.to_json(),
             _ => entry.to_text(),
         };
-        if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
-            self.lost.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(Line::Entry(line)) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until what there is has been written, but not long.
+    fn flush(&self) {
+        let (done, written) = sync_channel(1);
+        if self.lines.try_send(Line::Flush(done)).is_ok() {
+            let _ = written.recv_timeout(FLUSH_TIMEOUT);
         }
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct State {
 pub enum BuildError {
     /// The configuration is at fault.
     Config(ConfigError),
+    /// It has no keys, and others can reach the address at which it listens.
+    WithoutKeys,
     /// A client for a target cannot be built: mostly, there are no credentials.
     Target {
         /// Which.
@@ -53,6 +55,9 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
+            Self::WithoutKeys => {
+                f.write_str("there are no [keys] any more, and others can reach the gateway")
+            }
             Self::Target { target, error } => write!(f, "target `{target}`: {error}"),
         }
     }
@@ -61,7 +66,7 @@ impl fmt::Display for BuildError {
 impl std::error::Error for BuildError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Config(_) => None,
+            Self::Config(_) | Self::WithoutKeys => None,
             Self::Target { error, .. } => error.source(),
         }
     }

@@ -18,6 +18,10 @@ use crate::repair::{Repairer, Repairs};
 /// The status that the log has for a client that left before its answer was whole, as nginx has it.
 const CLIENT_LEFT: u16 = 499;
 
+/// The most parameters that are logged as left out, and how much of each name.
+const DROPPED_MAX: usize = 32;
+const WORD_CHARS_MAX: usize = 64;
+
 /// A request that runs. When it is dropped, it is over, and told of.
 pub(crate) struct Call {
     shared: Arc<Shared>,
@@ -158,6 +162,11 @@ impl AccessEntry {
     }
 }
 
+/// A word that somebody else has chosen, as it may stand in a log.
+fn shown(word: &str) -> String {
+    word.chars().filter(|it| !it.is_control()).take(WORD_CHARS_MAX).collect()
+}
+
 fn timestamp(time: SystemTime) -> String {
     jiff::Timestamp::try_from(time).map_or_else(|_| "-".to_owned(), |it| format!("{it:.3}"))
 }
@@ -224,13 +233,17 @@ impl Call {
     }
 
     pub(crate) fn failed(&mut self, fault: &Fault) {
-        self.entry.error = Some(fault.code().to_owned());
+        self.entry.error = Some(shown(fault.code()));
     }
 
     /// What became of the request's parameters.
     pub(crate) fn prepared(&mut self, report: &Report) {
+        self.entry.dropped = report.dropped().take(DROPPED_MAX).map(shown).collect();
+    }
+
+    /// The request as it was prepared has been answered.
+    pub(crate) fn answered(&mut self, report: &Report) {
         if !report.is_empty() {
-            self.entry.dropped = report.dropped().map(str::to_owned).collect();
             self.shared.metrics.prepared(report);
         }
     }

@@ -118,7 +118,11 @@ async fn put(
                         "asking another"
                     );
                 }
-                fault = Some(failed);
+                // That everybody was busy is worth more to a client than what a stand-in said.
+                let was_busy = fault.as_ref().is_some_and(Fault::is_overload);
+                if !(was_busy && failed.status.is_client_error()) {
+                    fault = Some(failed);
+                }
                 if !goes_on {
                     break;
                 }
@@ -392,6 +396,7 @@ impl Ask<'_> {
 
     /// Tells in headers who answered, what was done to the request, and what it took.
     fn tell(&self, headers: &mut HeaderMap, call: &mut Call, report: &Report) {
+        call.answered(report);
         let mut add = |name: HeaderName, value: &str| {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);

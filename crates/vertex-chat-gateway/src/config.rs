@@ -63,6 +63,11 @@ pub const DRAIN_SECONDS: u64 = 600;
 /// After how much silence of a stream a comment is sent, by default, in seconds. Load balancers cut at 60.
 pub const KEEP_ALIVE_SECONDS: u64 = 15;
 
+/// The most connections that can be configured.
+const CONNECTIONS_MOST: usize = 1_000_000;
+/// The longest silence of a stream that can be configured, in seconds: less than after which a connection counts as idle.
+const KEEP_ALIVE_MOST: usize = 300;
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -357,6 +362,22 @@ impl Config {
             self.treatment(&target.policy, &target.rewrites_off, &target.repairs_off)?;
             self.dialect(target)?;
         }
+        let limits = &file.limits;
+        for (name, value, max) in [
+            ("request_bytes_max", limits.request_bytes_max, usize::MAX),
+            ("connections_max", limits.connections_max, CONNECTIONS_MOST),
+            ("requests_max", limits.requests_max, usize::MAX),
+            (
+                "keep_alive_seconds",
+                usize::try_from(limits.keep_alive_seconds).unwrap_or(usize::MAX),
+                KEEP_ALIVE_MOST,
+            ),
+        ] {
+            if !(1..=max).contains(&value) {
+                let most = if max == usize::MAX { String::new() } else { format!(", and at most {max}") };
+                return Err(self.fault(None, format!("[limits]: `{name}` is 1 or more{most}")));
+            }
+        }
         for model in &file.models {
             if model.name.get_ref().matches('*').count() > 1 {
                 return Err(self.fault(Some(model.name.span()), "a pattern has one `*`"));
@@ -490,6 +511,8 @@ mod tests {
             "vertex-gemini-2",
         );
         refused("[[models]]\nname = \"x\"\nto = [{ target = \"a\" }]", ":3:18", "no [targets.a]");
+        refused("[limits]\nconnections_max = 0", "", "`connections_max` is 1 or more");
+        refused("[limits]\nkeep_alive_seconds = 301", "", "at most 300");
         let target = "[targets.a]\nkind = \"vertex\"\n[[models]]\n";
         refused(&format!("{target}name = \"*x*\"\nto = [{{ target = \"a\" }}]"), ":4:8", "one `*`");
         refused(&format!("{target}name = \"x\"\nto = []"), ":4:8", "`to` is empty");

@@ -121,7 +121,8 @@ impl Fault {
             _ => Self::upstream("upstream_unreadable", error.to_string()),
         };
         fault.retry_after = error.retry_after();
-        fault.should_retry = error.is_retryable().then_some(false);
+        // Where it could help, it has been done already.
+        fault.should_retry = Some(false);
         fault
     }
 

@@ -15,6 +15,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use vertex_chat::Environment;
 use vertex_chat_transport::serve::{Refusal, ServeOptions, serve};
 use vertex_chat_transport::{
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     options: Options,
     pub(crate) is_warm: AtomicBool,
     is_warming: AtomicBool,
+    /// Whether others can reach it, so that it is never to be without keys.
+    wants_keys: AtomicBool,
     is_draining: AtomicBool,
 }
 
@@ -141,23 +144,27 @@ impl Gateway {
             options,
             is_warm: AtomicBool::new(false),
             is_warming: AtomicBool::new(false),
+            wants_keys: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
         })))
     }
 
-    /// Gets a token for every target that wants one; after that `/readyz` says yes. A target that fails is told of in the
+    /// Gets a token for every target that wants one; with the first, `/readyz` says yes. A target that fails is told of in the
     /// log, and does not keep the others waiting.
     pub async fn warm_up(&self) {
         let state = self.0.state();
-        let mut any = state.routes.targets.is_empty();
+        let mut all = JoinSet::new();
         for target in &state.routes.targets {
-            let Some(server) = target.servers.first() else { continue };
-            match server.client().warm_up().await {
-                Ok(()) => any = true,
-                Err(error) => tracing::warn!(target = &*target.name, %error, "no token yet"),
-            }
+            let (Some(server), shared) = (target.servers.first(), Arc::clone(&self.0)) else { continue };
+            let (client, name) = (server.client(), Arc::clone(&target.name));
+            all.spawn(async move {
+                match client.warm_up().await {
+                    Ok(()) => shared.is_warm.store(true, Ordering::Relaxed),
+                    Err(error) => tracing::warn!(target = &*name, %error, "no token yet"),
+                }
+            });
         }
-        self.0.is_warm.store(any, Ordering::Relaxed);
+        all.join_all().await;
     }
 
     /// Tries again, beside whoever asks and not twice at once.
@@ -200,7 +207,14 @@ impl Gateway {
     /// # Errors
     /// As [`build`](Self::build); then everything stays as it was.
     pub async fn reload(&self, config: &Config) -> Result<(), BuildError> {
-        match State::build(config, &self.0.options).await {
+        let built = State::build(config, &self.0.options).await;
+        let built = built.and_then(|state| {
+            match state.keys.is_empty() && self.0.wants_keys.load(Ordering::Relaxed) {
+                true => Err(BuildError::WithoutKeys),
+                false => Ok(state),
+            }
+        });
+        match built {
             Ok(state) => {
                 *self.0.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
                 self.0.metrics.reloaded("ok");
@@ -213,12 +227,17 @@ impl Gateway {
         }
     }
 
-    /// Whether it may listen at this address: this machine's own, or any if clients have to show a key.
+    /// Whether it may listen at this address: this machine's own, or any if clients have to show a key. From then on it does
+    /// not take a configuration without keys for one that others can reach.
     ///
     /// # Errors
     /// With what to do about it.
     pub fn check_address(&self, address: SocketAddr) -> Result<(), String> {
-        if address.ip().is_loopback() || !self.0.state().keys.is_empty() {
+        if address.ip().is_loopback() {
+            return Ok(());
+        }
+        if !self.0.state().keys.is_empty() {
+            self.0.wants_keys.store(true, Ordering::Relaxed);
             return Ok(());
         }
         Err(format!(
@@ -237,9 +256,17 @@ impl Gateway {
         options.grace = Duration::from_secs(state.limits.drain_seconds);
         options.linger = LINGER;
         let gate = self.clone();
-        options.admit = Arc::new(move |head| gate.admit(head).err().map(|answer| *answer));
+        options.admit = Arc::new(move |head| {
+            let mut answer = *gate.admit(head).err()?;
+            gate.let_page_read(head.headers.get(ORIGIN), &mut answer);
+            Some(answer)
+        });
         let gate = self.clone();
-        options.refuse = Arc::new(move |refusal, head| gate.refuse(refusal, head));
+        options.refuse = Arc::new(move |refusal, head| {
+            let mut answer = gate.refuse(refusal, head);
+            gate.let_page_read(head.headers.get(ORIGIN), &mut answer);
+            answer
+        });
         options.tls.clone_from(&state.tls);
         drop(state);
         let shared = Arc::clone(&self.0);
@@ -304,12 +331,29 @@ impl Gateway {
         if head.method == Method::OPTIONS && head.headers.contains_key(ORIGIN) {
             return Err(Box::new(preflight()));
         }
-        if state.keys.is_empty() {
-            return Ok(None);
+        let client = match keys::client_of(&head.headers, &state.keys) {
+            Some(name) => Some(name.to_owned()),
+            None if state.keys.is_empty() => None,
+            None => return Err(Box::new(self.call(head, None).refuse(no_key()))),
+        };
+        if head.method == Method::POST && self.is_full(&state) {
+            return Err(Box::new(self.call(head, client).refuse(full(&state))));
         }
-        match keys::client_of(&head.headers, &state.keys) {
-            Some(name) => Ok(Some(name.to_owned())),
-            None => Err(Box::new(self.call(head, None).refuse(no_key()))),
+        Ok(client)
+    }
+
+    /// Whether as many requests run as may.
+    fn is_full(&self, state: &State) -> bool {
+        usize::try_from(self.0.metrics.in_flight.get()).unwrap_or(0) >= state.limits.requests_max
+    }
+
+    /// Lets a page of an allowed origin read the answer. The others have been refused by now.
+    fn let_page_read(&self, origin: Option<&HeaderValue>, answer: &mut Response) {
+        if let Some(origin) = origin.filter(|it| is_allowed(it, &self.0.state())) {
+            let headers = answer.headers_mut();
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
+            headers.insert(VARY, HeaderValue::from_static("origin"));
         }
     }
 
@@ -354,13 +398,11 @@ impl Gateway {
     }
 
     async fn completion(&self, request: Request, client: Option<String>, state: Arc<State>) -> Response {
-        let in_flight = self.0.metrics.in_flight.get();
+        let is_full = self.is_full(&state);
         let (head, body) = request.into_parts();
         let call = self.call(&head, client);
-        if usize::try_from(in_flight).unwrap_or(0) >= state.limits.requests_max {
-            let message =
-                format!("{} requests run already, which is the limit; try again", state.limits.requests_max);
-            return call.refuse(Fault::busy(message));
+        if is_full {
+            return call.refuse(full(&state));
         }
         crate::chat::answer(Request::from_parts(head, body), call, state, Arc::clone(&self.0.clock)).await
     }
@@ -395,15 +437,7 @@ impl Exchange for Gateway {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let origin = request.headers().get(ORIGIN).cloned();
         let mut response = self.route(request).await;
-        if let Some(origin) = origin {
-            // Only where it is allowed; the others have been refused by now, and a page cannot read that either.
-            if is_allowed(&origin, &self.0.state()) {
-                let headers = response.headers_mut();
-                headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-                headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
-                headers.insert(VARY, HeaderValue::from_static("origin"));
-            }
-        }
+        self.let_page_read(origin.as_ref(), &mut response);
         Ok(response)
     }
 }
@@ -440,6 +474,11 @@ fn plain(status: StatusCode, text: &'static str) -> Response {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
+}
+
+fn full(state: &State) -> Fault {
+    let requests = state.limits.requests_max;
+    Fault::busy(format!("{requests} requests run already, which is the limit; try again"))
 }
 
 fn no_key() -> Fault {

@@ -1,5 +1,6 @@
 //! What is counted, in Prometheus' text format.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
@@ -73,7 +74,7 @@ impl Metrics {
         let [repairs, rewrites, dropped, reloads] = [(); 4].map(|()| Family::<Named, Counter>::default());
         let cool_downs = Family::<OfTarget, Counter>::default();
         let in_flight = Gauge::default();
-        registry.register("requests", "Requests for completions, by target and status", requests.clone());
+        registry.register("requests", "Requests, by target and status", requests.clone());
         registry.register_with_unit(
             "request",
             "From the request to the end of its answer",
@@ -144,10 +145,10 @@ impl Metrics {
     }
 
     pub(crate) fn prepared(&self, report: &Report) {
-        for note in report.notes() {
-            if let Some(rule) = note.rule {
-                self.rewrites.get_or_create(&Named { name: rule.name() }).inc();
-            }
+        let rules: BTreeSet<&str> =
+            report.notes().iter().filter_map(|note| Some(note.rule?.name())).collect();
+        for name in rules {
+            self.rewrites.get_or_create(&Named { name }).inc();
         }
         for path in report.dropped() {
             // What clients make up is no label.

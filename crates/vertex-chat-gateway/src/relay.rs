@@ -123,7 +123,9 @@ impl Relay {
                 self.work.call.has_waited(now.saturating_sub(since));
             }
             // A chunk without a choice, as Azure's first, is no answer yet.
-            while !self.work.is_over && !self.work.progress.has_begun() {
+            let waits =
+                |work: &Work| !work.is_over && !work.progress.has_begun() && work.out.len() < WRITE_BYTES_MAX;
+            while waits(&self.work) {
                 if self.poll_upstream(cx).is_pending() {
                     since = Some(now);
                     return Poll::Pending;

@@ -173,16 +173,16 @@ impl Routes {
         }
         let mut tries = Vec::new();
         if let Some(route) = self.exact.get(model) {
-            route.add(model, model, &mut tries);
+            route.add(model, None, &mut tries);
         } else if let Some((met, route)) = self.patterns.iter().find_map(|(before, after, route)| {
             Some((model.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?, route))
         }) {
-            route.add(model, met, &mut tries);
+            route.add(model, Some(met), &mut tries);
         } else if self.has_default_routes
             && let Some((target, name)) = self.default_route(model)
         {
             let leg = Leg { target: Arc::clone(target), model: Some(name), weight: 1 };
-            leg.add(model, "", &mut tries);
+            leg.add(model, None, &mut tries);
         }
         // Those that are to be left alone come last, and the first to be free again first of them.
         tries.sort_by_key(|it| it.server().cooling(now));
@@ -219,7 +219,7 @@ impl Routes {
 }
 
 impl Route {
-    fn add(&self, model: &str, met: &str, tries: &mut Vec<Try>) {
+    fn add(&self, model: &str, met: Option<&str>, tries: &mut Vec<Try>) {
         let first = pick(&self.to);
         if let Some(leg) = self.to.get(first) {
             leg.add(model, met, tries);
@@ -232,10 +232,11 @@ impl Route {
 }
 
 impl Leg {
-    fn add(&self, model: &str, met: &str, tries: &mut Vec<Try>) {
-        let name = match &self.model {
-            Some(name) => name.replacen('*', met, 1),
-            None => model.to_owned(),
+    fn add(&self, model: &str, met: Option<&str>, tries: &mut Vec<Try>) {
+        let name = match (&self.model, met) {
+            (Some(name), Some(met)) => name.replacen('*', met, 1),
+            (Some(name), None) => name.clone(),
+            (None, _) => model.to_owned(),
         };
         for server in 0..self.target.servers.len() {
             tries.push(Try { target: Arc::clone(&self.target), server, model: name.clone() });

@@ -10,6 +10,8 @@ use vertex_chat_types::StreamOptions;
 
 use crate::{Dialect, Target};
 
+/// The most fields that are looked at; there are fewer parameters than that.
+const FIELDS_MAX: usize = 64;
 /// The longest string whose inside is looked at.
 const SOUND_BYTES_MAX: usize = 16 << 10;
 /// A number of tokens that every model's limits take.
@@ -44,7 +46,7 @@ impl Glance {
         let mut glance = Self { is_plain: true, ..Self::default() };
         let mut seen: Vec<&[u8]> = Vec::with_capacity(8);
         scan.object(|scan, key| {
-            if seen.contains(&key) {
+            if seen.len() == FIELDS_MAX || seen.contains(&key) {
                 return None;
             }
             seen.push(key);
