@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -213,4 +214,12 @@ pub fn chunked_head(status: &str, content_type: &str) -> Vec<u8> {
 #[must_use]
 pub fn chunk(bytes: &[u8]) -> Vec<u8> {
     [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
+}
+
+/// The event of one chunk of a streamed completion, in OpenAI's shape.
+#[must_use]
+pub fn chunk_event(delta: &Value, finish_reason: &Value) -> Vec<u8> {
+    let choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason});
+    let whole = json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]});
+    format!("data: {whole}\n\n").into_bytes()
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use vertex_chat_emulator::{TGI_ENDPOINT, VLLM_ENDPOINT};
-use vertex_chat_tests::process::{Emulate, Folder, python, run, stderr, stdout};
+use vertex_chat_tests::process::{Emulate, Folder, Running, python, run, stderr, stdout};
 use vertex_chat_tests::{absent, root, shared_json, tool};
 
 /// The models of the page, by the part that fills `${MODEL_ID}`.
@@ -115,6 +115,41 @@ fn every_block_of_the_python_document_runs() {
     let verified =
         emulate.log().iter().filter(|entry| entry["path"] == "/token" && entry["status"] == 200).count();
     assert!(verified >= 2, "google-auth's own assertions were verified");
+}
+
+#[test]
+fn the_gateway_of_the_readme_answers() {
+    let Some(interpreter) = tool("python/bin/python") else { return };
+    let mut serve =
+        vertex_chat_tests::process::vertex_chat(&["serve", "--emulator", "--listen", "127.0.0.1:0"]);
+    let mut serving = Running::start(serve.stderr(std::process::Stdio::null()));
+    let url = serving.line().replace("export OPENAI_BASE_URL=", "");
+    let key = serving.line().replace("export OPENAI_API_KEY=", "");
+    let blocks = blocks("README.md", "python");
+    assert_eq!(blocks.len(), 1);
+    let folder = Folder::new("readme");
+    let mut python = Command::new(interpreter);
+    python.arg(folder.file("readme.py", &blocks[0])).env("OPENAI_BASE_URL", url).env("OPENAI_API_KEY", key);
+    let output = run(python.env("NO_PROXY", "127.0.0.1"), "");
+    assert!(stdout(&output).contains("found the backpack"), "{}{}", stdout(&output), stderr(&output));
+}
+
+#[test]
+fn the_configurations_of_the_operations_page_are_good() {
+    let blocks = blocks("docs/operations.md", "toml");
+    assert!(!blocks.is_empty());
+    for block in blocks {
+        vertex_chat_gateway::Config::parse("operations.md", &block)
+            .unwrap_or_else(|error| panic!("{error}\n{block}"));
+    }
+}
+
+#[test]
+fn the_operations_page_names_every_repair() {
+    let page = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    for repair in vertex_chat_gateway::Repair::ALL {
+        assert!(page.contains(&format!("`{}`", repair.name())), "{}", repair.name());
+    }
 }
 
 #[test]

@@ -12,15 +12,9 @@ use vertex_chat::Environment;
 use vertex_chat_emulator::{Emulator, PROJECT, RunningEmulator, TGI_ENDPOINT, VLLM_ENDPOINT};
 use vertex_chat_tests::gateway::Served;
 use vertex_chat_tests::process::{Folder, Running, python, run, stderr, stdout};
-use vertex_chat_tests::upstream::{Step, Upstream, answer, chunk, chunked_head};
+use vertex_chat_tests::upstream::{Step, Upstream, answer, chunk, chunk_event, chunked_head};
 use vertex_chat_tests::{root, tool};
 use vertex_chat_transport::{Clock, SimulatedClock, SystemClock};
-
-fn piece(delta: &Value, finish: &Value) -> Vec<u8> {
-    let choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish});
-    let head = json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]});
-    format!("data: {head}\n\n").into_bytes()
-}
 
 /// A server whose model's name says how it misbehaves.
 async fn misbehaving(flaky: Arc<AtomicUsize>) -> Upstream {
@@ -39,12 +33,12 @@ async fn misbehaving(flaky: Arc<AtomicUsize>) -> Upstream {
         let begun = |rest: Vec<Step>| {
             let mut steps = vec![
                 Step::Write(chunked_head("200 OK", "text/event-stream")),
-                Step::Write(chunk(&piece(&json!({"role": "assistant", "content": "Once"}), &Value::Null))),
+                Step::Write(chunk(&chunk_event(&json!({"role": "assistant", "content": "Once"}), &Value::Null))),
             ];
             steps.extend(rest);
             steps
         };
-        let upon = || Step::Write(chunk(&piece(&json!({"content": " upon"}), &Value::Null)));
+        let upon = || Step::Write(chunk(&chunk_event(&json!({"content": " upon"}), &Value::Null)));
         match request["model"].as_str().unwrap() {
             "logprobs" => json("200 OK", &whole),
             "status-400" => json("400 No", &google(400, "INVALID_ARGUMENT")),

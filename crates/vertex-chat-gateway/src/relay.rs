@@ -43,6 +43,7 @@ pub(crate) struct Relay {
     alarm: Option<Sleep>,
     /// How often the upstream's connection has been let go since it had something.
     rounds: u8,
+    has_written: bool,
 }
 
 /// What is done with events.
@@ -93,6 +94,7 @@ impl Relay {
             last_word,
             alarm: None,
             rounds: 0,
+            has_written: false,
         }
     }
 
@@ -281,7 +283,9 @@ impl http_body::Body for Relay {
         }
         // The connection hands its pieces over one by one, in a task of its own. It is let go once more before what is there
         // is written: what comes in a burst is then written in few writes, which cost more than all else.
-        while !self.work.is_over && self.work.out.len() < WRITE_BYTES_MAX {
+        // The first is not kept: it goes out in one write with the head.
+        let is_first = !std::mem::replace(&mut self.has_written, true);
+        while !is_first && !self.work.is_over && self.work.out.len() < WRITE_BYTES_MAX {
             if self.poll_upstream(cx).is_ready() {
                 self.rounds = 0;
             } else if self.rounds < ROUNDS_MAX {
