@@ -331,10 +331,13 @@ impl Gateway {
         if head.method == Method::OPTIONS && head.headers.contains_key(ORIGIN) {
             return Err(Box::new(preflight()));
         }
-        let client = match keys::client_of(&head.headers, &state.keys) {
-            Some(name) => Some(name.to_owned()),
-            None if state.keys.is_empty() => None,
-            None => return Err(Box::new(self.call(head, None).refuse(no_key()))),
+        let client = if state.keys.is_empty() {
+            None
+        } else {
+            match keys::client_of(&head.headers, &state.keys) {
+                Some(name) => Some(name.to_owned()),
+                None => return Err(Box::new(self.call(head, None).refuse(no_key()))),
+            }
         };
         if head.method == Method::POST && self.is_full(&state) {
             return Err(Box::new(self.call(head, client).refuse(full(&state))));
