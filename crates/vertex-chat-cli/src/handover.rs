@@ -20,6 +20,7 @@ use rustix::net::{
 };
 use tokio::net::TcpListener;
 
+use crate::serve::bind;
 use crate::{Failure, out};
 
 /// How long a process may take to hand its socket over.
@@ -31,8 +32,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) async fn take(path: &Path, address: SocketAddr) -> Result<TcpListener, Failure> {
     let cannot = |error: &dyn std::fmt::Display| Failure::Local(format!("{}: {error}", path.display()));
     let Ok(stream) = UnixStream::connect(path) else {
-        let bound = TcpListener::bind(address).await;
-        return bound.map_err(|error| Failure::Local(format!("cannot listen on {address}: {error}")));
+        return bind(address).await;
     };
     stream.set_read_timeout(Some(HANDOVER_TIMEOUT)).map_err(|error| cannot(&error))?;
     let socket = receive(&stream).map_err(|error| cannot(&error))?;

@@ -212,9 +212,13 @@ async fn listener(arguments: &ServeArguments, address: SocketAddr) -> Result<Tcp
     }
     #[cfg(not(unix))]
     let _ = arguments;
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| Failure::Local(format!("cannot listen on {address}: {error}")))
+    bind(address).await
+}
+
+/// A new listening socket.
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| Failure::Local(format!("cannot listen on {address}: {error}")))
 }
 
 /// What tells that a file is another than before, without reading it.

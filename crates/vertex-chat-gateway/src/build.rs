@@ -131,7 +131,7 @@ impl State {
             limits: file.limits,
             origins: file.cors.origins.clone(),
             logs_prompts: file.log.prompts,
-            keep_alive: Duration::from_secs(file.limits.keep_alive_seconds.max(1)),
+            keep_alive: Duration::from_secs(file.limits.keep_alive_seconds),
             tls,
         })
     }
@@ -182,11 +182,7 @@ async fn target(
         config.treatment(&section.policy, &section.rewrites_off, &section.repairs_off)?;
     let (policy, rewrites, repairs) =
         config.treatment(&defaults.policy, &defaults.rewrites_off, &defaults.repairs_off)?;
-    let rewrites = vertex_chat::Rewrite::ALL
-        .iter()
-        .filter(|it| !(own_rewrites.contains(**it) && rewrites.contains(**it)))
-        .fold(vertex_chat::Rewrites::all(), |all, it| all.without(*it));
-    let mut builder = client(options).rewrites(rewrites);
+    let mut builder = client(options).rewrites(own_rewrites.and(rewrites));
     if let Some(policy) = own_policy.or(policy) {
         builder = builder.policy(policy);
     }

@@ -11,6 +11,7 @@ use vertex_chat::Report;
 use vertex_chat_transport::Response;
 use vertex_chat_types::Usage;
 
+use crate::chat::TARGET;
 use crate::fault::Fault;
 use crate::gateway::{REQUEST_ID, Shared};
 use crate::repair::{Repairer, Repairs};
@@ -18,9 +19,10 @@ use crate::repair::{Repairer, Repairs};
 /// The status that the log has for a client that left before its answer was whole, as nginx has it.
 const CLIENT_LEFT: u16 = 499;
 
-/// The most parameters that are logged as left out, and how much of each name.
+/// The most parameters that are logged as left out.
 const DROPPED_MAX: usize = 32;
-const WORD_CHARS_MAX: usize = 64;
+/// How much is shown of a word that somebody else has chosen.
+pub(crate) const WORD_CHARS_MAX: usize = 64;
 
 /// A request that runs. When it is dropped, it is over, and told of.
 pub(crate) struct Call {
@@ -162,9 +164,9 @@ impl AccessEntry {
     }
 }
 
-/// A word that somebody else has chosen, as it may stand in a log.
-fn shown(word: &str) -> String {
-    word.chars().filter(|it| !it.is_control()).take(WORD_CHARS_MAX).collect()
+/// A word that somebody else has chosen, as it may stand in a log or a message.
+pub(crate) fn shown(word: &str, chars_max: usize) -> String {
+    word.chars().filter(|it| !it.is_control()).take(chars_max).collect()
 }
 
 fn timestamp(time: SystemTime) -> String {
@@ -233,12 +235,13 @@ impl Call {
     }
 
     pub(crate) fn failed(&mut self, fault: &Fault) {
-        self.entry.error = Some(shown(fault.code()));
+        self.entry.error = Some(shown(fault.code(), WORD_CHARS_MAX));
     }
 
     /// What became of the request's parameters.
     pub(crate) fn prepared(&mut self, report: &Report) {
-        self.entry.dropped = report.dropped().take(DROPPED_MAX).map(shown).collect();
+        let names = report.dropped().take(DROPPED_MAX);
+        self.entry.dropped = names.map(|it| shown(it, WORD_CHARS_MAX)).collect();
     }
 
     /// The request as it was prepared has been answered.
@@ -263,7 +266,7 @@ impl Call {
             response.headers_mut().insert(REQUEST_ID, id);
         }
         if let Some(target) = self.entry.target.as_deref().and_then(|it| HeaderValue::from_str(it).ok()) {
-            response.headers_mut().insert("x-vertex-chat-target", target);
+            response.headers_mut().insert(TARGET, target);
         }
         self.end(status);
         response

@@ -11,11 +11,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tracing::Instrument;
 use vertex_chat::params::{Action, Glance, PreparedRequest, prepare, prepare_glanced};
 use vertex_chat::{COMPLETION_BYTES_MAX, CallOptions, ChatRequest, Dialect, Report};
-use vertex_chat_transport::{Body, Clock, Request, Response, within};
+use vertex_chat_transport::{Body, Clock, Request, Response, is_json, within};
 use vertex_chat_types::{ApiError, ChatCompletion, ExtraBody, GoogleOptions};
 
 use crate::build::State;
-use crate::call::Call;
+use crate::call::{Call, WORD_CHARS_MAX, shown};
 use crate::fault::Fault;
 use crate::gateway::{PROMPT_BYTES_MAX, REQUEST_ID};
 use crate::patience::Patience;
@@ -23,7 +23,7 @@ use crate::relay::{Relay, malformed_call, no_choices};
 use crate::repair::{Repair, Repairer, THOUGHT_TAG, is_malformed_call};
 use crate::route::Try;
 
-const TARGET: HeaderName = HeaderName::from_static("x-vertex-chat-target");
+pub(crate) const TARGET: HeaderName = HeaderName::from_static("x-vertex-chat-target");
 const MODEL: HeaderName = HeaderName::from_static("x-vertex-chat-model");
 const DROPPED: HeaderName = HeaderName::from_static("x-vertex-chat-dropped");
 const REWRITTEN: HeaderName = HeaderName::from_static("x-vertex-chat-rewritten");
@@ -154,7 +154,7 @@ fn span(asked: &Asked, place: &Try) -> tracing::Span {
 
 /// A model that nobody has.
 pub(crate) fn no_such_model(model: &str, state: &State) -> Fault {
-    let shown: String = model.chars().filter(|it| !it.is_control()).take(64).collect();
+    let shown = shown(model, WORD_CHARS_MAX);
     let names: Vec<String> = state.routes.models().into_iter().map(|(name, _)| name).take(8).collect();
     let known = if names.is_empty() { "none by name".to_owned() } else { names.join(", ") };
     let message =
@@ -178,8 +178,7 @@ struct Asked {
 
 impl Asked {
     fn read(headers: &HeaderMap, body: Bytes) -> Result<Self, Fault> {
-        let content_type = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
-        if !content_type.get(..16).is_some_and(|it| it.eq_ignore_ascii_case("application/json")) {
+        if !is_json(headers) {
             return Err(Fault::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
@@ -308,9 +307,6 @@ impl Ask<'_> {
             Ok(response) => response.into_parts(),
             Err(error) => return Err((Fault::of(&error), call)),
         };
-        let content_type =
-            meta.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
-        let is_json = content_type.get(..16).is_some_and(|it| it.eq_ignore_ascii_case("application/json"));
         let repairs = match self.asked.wants_all_usage {
             true => self.place.target.repairs.without(Repair::UsageAsAsked),
             false => self.place.target.repairs,
@@ -323,7 +319,7 @@ impl Ask<'_> {
             i64::try_from(created).unwrap_or(i64::MAX),
         );
         let repairer = repairer.with_usage(self.asked.wants_usage).with_tags(is_tagged);
-        if self.asked.is_stream && !is_json {
+        if self.asked.is_stream && !is_json(meta.headers()) {
             let relay = Relay::new(body, repairer, call, Arc::clone(self.clock), self.state.keep_alive);
             return self.streamed(relay, meta.report()).await;
         }

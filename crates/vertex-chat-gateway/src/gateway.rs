@@ -24,7 +24,7 @@ use vertex_chat_transport::{
 use vertex_chat_types::{Model, ModelList};
 
 use crate::build::{BuildError, State};
-use crate::call::{AccessEntry, Call};
+use crate::call::{AccessEntry, Call, WORD_CHARS_MAX, shown};
 use crate::config::Config;
 use crate::fault::Fault;
 use crate::keys;
@@ -57,6 +57,10 @@ pub(crate) struct Shared {
     wants_keys: AtomicBool,
     is_draining: AtomicBool,
 }
+
+/// Of a request that was let in by its head, before its body was read: whose it is.
+#[derive(Clone)]
+struct Admitted(Option<String>);
 
 /// Who is told of requests.
 pub(crate) type Told = Arc<dyn Fn(&AccessEntry) + Send + Sync>;
@@ -109,7 +113,7 @@ impl Options {
         self
     }
 
-    /// Calls this when a request for a completion is over.
+    /// Calls this when a request for a completion is over, or when one has been refused.
     #[must_use]
     pub fn on_request(mut self, told: impl Fn(&AccessEntry) + Send + Sync + 'static) -> Self {
         self.told = Some(Arc::new(told));
@@ -256,10 +260,15 @@ impl Gateway {
         options.grace = Duration::from_secs(state.limits.drain_seconds);
         options.linger = LINGER;
         let gate = self.clone();
-        options.admit = Arc::new(move |head| {
-            let mut answer = *gate.admit(head).err()?;
-            gate.let_page_read(head.headers.get(ORIGIN), &mut answer);
-            Some(answer)
+        options.admit = Arc::new(move |head| match gate.admit(head) {
+            Ok(client) => {
+                head.extensions.insert(Admitted(client));
+                None
+            }
+            Err(mut answer) => {
+                gate.let_page_read(head.headers.get(ORIGIN), &mut answer);
+                Some(*answer)
+            }
         });
         let gate = self.clone();
         options.refuse = Arc::new(move |refusal, head| {
@@ -285,11 +294,14 @@ impl Gateway {
             "/readyz" => return self.ready(),
             _ => {}
         }
-        // On a socket this has been asked before the body was read; without one it is asked here.
-        let (head, body) = request.into_parts();
-        let client = match self.admit(&head) {
-            Ok(client) => client,
-            Err(answer) => return *answer,
+        let (mut head, body) = request.into_parts();
+        let client = match head.extensions.remove() {
+            Some(Admitted(client)) => client,
+            // Without a socket nobody has asked yet.
+            None => match self.admit(&head) {
+                Ok(client) => client,
+                Err(answer) => return *answer,
+            },
         };
         let request = Request::from_parts(head, body);
         let below = path.strip_prefix("/v1").filter(|it| it.starts_with('/')).unwrap_or(&path);
@@ -381,7 +393,7 @@ impl Gateway {
             request_id: request_id(&head.headers),
             client,
             method: head.method.to_string(),
-            path: head.uri.path().chars().filter(|it| !it.is_control()).take(PATH_CHARS_MAX).collect(),
+            path: shown(head.uri.path(), PATH_CHARS_MAX),
             model: None,
             target: None,
             upstream_model: None,
@@ -493,7 +505,7 @@ fn no_key() -> Fault {
 }
 
 fn no_such_route(path: &str) -> Fault {
-    let shown: String = path.chars().filter(|it| !it.is_control()).take(64).collect();
+    let shown = shown(path, WORD_CHARS_MAX);
     Fault::new(
         StatusCode::NOT_FOUND,
         "unknown_url",

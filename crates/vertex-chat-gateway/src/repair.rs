@@ -222,8 +222,7 @@ impl Repairer {
     /// Counts a repair that is made elsewhere; whether it is on.
     pub(crate) fn count(&mut self, repair: Repair) -> bool {
         let on = self.does(repair);
-        self.applied.0 |= self.now.0;
-        self.now = Repairs::none();
+        self.has_changed();
         on
     }
 
@@ -572,17 +571,16 @@ impl Repairer {
         called: Called,
     ) -> Nullable<FinishReason> {
         let given = match given {
-            Nullable::Value(reason) => Some(reason),
+            Nullable::Value(reason) => reason,
             Nullable::Null => return Nullable::Null,
             Nullable::Absent if self.on.contains(Repair::FinishReason) => {
                 let reason = camel_case().and_then(|it| it.to_text());
                 let Some(reason) = reason else { return Nullable::Absent };
                 self.does(Repair::FinishReason);
-                Some(FinishReason::from(reason.as_str()))
+                FinishReason::from(reason.as_str())
             }
             Nullable::Absent => return Nullable::Absent,
         };
-        let Some(given) = given else { return Nullable::Absent };
         let known = match given.as_str() {
             "" => None,
             word => Some(openai_word(word, called)),

@@ -214,7 +214,11 @@ impl Routes {
         }
         names.sort();
         names.dedup();
-        names.into_iter().map(|name| (owner_of(&name), name)).map(|(owner, name)| (name, owner)).collect()
+        let with_owner = |name: String| {
+            let owner = owner_of(&name);
+            (name, owner)
+        };
+        names.into_iter().map(with_owner).collect()
     }
 }
 

@@ -197,6 +197,12 @@ impl Rewrites {
         Self(self.0 & !(1 << rule as u32))
     }
 
+    /// Those that are in both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether a rule is on.
     #[must_use]
     pub fn contains(self, rule: Rewrite) -> bool {

@@ -64,6 +64,14 @@ pub use error::{Sent, TransportError, TransportErrorKind};
 pub use retry::{RETRY_AFTER_MAX, RetryBudget, RetryPolicy, is_retryable_status, retry_after};
 pub use timeouts::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Timeouts, send_within, within};
 
+/// Whether a body calls itself JSON.
+#[must_use]
+pub fn is_json(headers: &http::HeaderMap) -> bool {
+    const JSON: &str = "application/json";
+    let content_type = headers.get(http::header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
+    content_type.and_then(|it| it.get(..JSON.len())).is_some_and(|it| it.eq_ignore_ascii_case(JSON))
+}
+
 /// A request, its body whole and cheap to clone, so that sending it again is a clone.
 pub type Request = http::Request<bytes::Bytes>;
 

@@ -69,8 +69,8 @@ pub struct ServeOptions {
     pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
-/// Answers a request by its head, or lets it in.
-pub type Admit = Arc<dyn Fn(&Parts) -> Option<Response> + Send + Sync>;
+/// Answers a request by its head, or lets it in, with what the exchange is to know of it in its extensions.
+pub type Admit = Arc<dyn Fn(&mut Parts) -> Option<Response> + Send + Sync>;
 /// Answers a request that is refused before it is complete.
 pub type Refuse = Arc<dyn Fn(&Refusal, &Parts) -> Response + Send + Sync>;
 
@@ -260,7 +260,7 @@ impl Shared {
     ) -> Result<http::Response<Body>, crate::TransportError> {
         let (mut head, body) = request.into_parts();
         head.extensions.insert(Peer(peer));
-        let mut response = match (self.options.admit)(&head) {
+        let mut response = match (self.options.admit)(&mut head) {
             Some(answer) => answer,
             None => {
                 let collected = collect(body, self.options.request_bytes_max);

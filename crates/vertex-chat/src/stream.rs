@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_core::Stream;
-use http::header::CONTENT_TYPE;
 use tracing::Span;
 use vertex_chat_sse::{Decoder, Item, Unfinished};
-use vertex_chat_transport::{Body, Clock, Sent, Sleep, TransportError, TransportErrorKind};
+use vertex_chat_transport::{Body, Clock, Sent, Sleep, TransportError, TransportErrorKind, is_json};
 use vertex_chat_types::{
     Accumulator, ApiError, ChatCompletion, ChatCompletionChunk, Choice, Progress, StrayText, StreamEvent,
 };
@@ -107,9 +106,7 @@ impl Seen {
 
 impl ChatStream {
     pub(crate) fn new(body: Body, meta: Meta, span: Span, clock: Arc<dyn Clock>) -> Self {
-        let content_type = meta.headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
-        let is_json = content_type.get(..16).is_some_and(|it| it.eq_ignore_ascii_case("application/json"));
-        let mode = if is_json { Mode::Whole(Vec::new()) } else { Mode::Events };
+        let mode = if is_json(&meta.headers) { Mode::Whole(Vec::new()) } else { Mode::Events };
         Self {
             body,
             meta,
