@@ -219,8 +219,12 @@ pub(crate) struct Embedded {
 }
 
 impl Embedded {
-    pub(crate) async fn start(credentials: Option<&Path>, verbose: bool) -> Result<Self, Failure> {
-        let mut builder = Emulator::builder(Arc::new(SystemClock));
+    pub(crate) async fn start(
+        credentials: Option<&Path>,
+        verbose: bool,
+        pace: Duration,
+    ) -> Result<Self, Failure> {
+        let mut builder = Emulator::builder(Arc::new(SystemClock)).pace(pace);
         if verbose {
             builder = builder.on_request(tell);
         }
@@ -231,6 +235,10 @@ impl Embedded {
             Some(path) => redirected(path, &running.base_url())?,
         };
         Ok(Self { key_file: KeyFile::write(&json, None)?, running })
+    }
+
+    pub(crate) fn emulator(&self) -> &Emulator {
+        self.running.emulator()
     }
 
     /// Where it is.

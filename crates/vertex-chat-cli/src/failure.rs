@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use vertex_chat::ErrorKind;
 use vertex_chat::auth::{AuthError, AuthErrorKind};
+use vertex_chat_conformance::Level;
 
 use crate::out;
 
@@ -20,6 +21,10 @@ pub(crate) enum Failure {
     /// Something of this machine: a file, a port.
     Local(String),
     Interrupted,
+    /// Rules of the suite do not hold, the worst of this level.
+    Nonconforming(Level),
+    /// The suite's judge let a mutant go, or convicted it of something else.
+    WrongVerdicts,
     /// Nobody reads what the program writes.
     OutputClosed,
 }
@@ -39,6 +44,9 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::Local(_) => 1,
             Self::Interrupted => 130,
+            Self::Nonconforming(Level::Interop) => 11,
+            Self::Nonconforming(_) => 10,
+            Self::WrongVerdicts => 12,
             Self::OutputClosed => 0,
         })
     }
@@ -49,7 +57,7 @@ impl Failure {
             Self::Client(error) => (error.to_string(), error.source()),
             Self::Auth(error) => (error.to_string(), error.source()),
             Self::Usage(text) | Self::Configuration(text) | Self::Local(text) => (text.clone(), None),
-            Self::Interrupted | Self::OutputClosed => return,
+            Self::Interrupted | Self::OutputClosed | Self::Nonconforming(_) | Self::WrongVerdicts => return,
         };
         out::note(format_args!("error: {text}"));
         // A cause that the text has already told is not told again.

@@ -1,9 +1,11 @@
 //! The program `vertex-chat`.
 //!
 //! Exit codes: 0 it worked, 1 the server or the network failed, 2 wrong usage, 3 configuration or credentials, 4 the
-//! request would be refused and was not sent, 5 the answer is not whole, 130 interrupted.
+//! request would be refused and was not sent, 5 the answer is not whole, 130 interrupted. `conformance` has more: 10 only strict
+//! rules fail, 11 interop rules fail, 12 a mutant is not convicted as it should be.
 
 mod chat;
+mod conformance;
 mod doctor;
 mod emulate;
 mod endpoints;
@@ -29,7 +31,8 @@ use crate::telemetry::Telemetry;
 /// Chat with models on Google's Vertex AI, and on any server that speaks OpenAI's Chat Completions.
 ///
 /// Exit codes: 0 it worked; 1 the server or the network failed; 2 wrong usage; 3 configuration or credentials; 4 the
-/// request would be refused and was not sent; 5 the answer is not whole; 130 interrupted.
+/// request would be refused and was not sent; 5 the answer is not whole; 130 interrupted. Of `conformance`: 10 only strict
+/// rules fail; 11 interop rules fail; 12 a mutant is not convicted as it should be.
 #[derive(Debug, Parser)]
 #[command(name = "vertex-chat", version, propagate_version = true)]
 struct Program {
@@ -52,6 +55,8 @@ enum Command {
     Key,
     /// List the project's endpoints with models of your own.
     Endpoints(endpoints::EndpointsArguments),
+    /// Say rule by rule whether an endpoint speaks Chat Completions, and what breaks where it does not.
+    Conformance(Box<conformance::ConformanceArguments>),
     /// Show which server takes which parameter, and what is rewritten for it.
     Params(params::ParamsArguments),
     /// Print an access token.
@@ -65,7 +70,8 @@ fn main() -> ExitCode {
     let telemetry = Telemetry::start(program.verbose);
     // One thread is enough for everything but serving many, and cheaper.
     let mut builder = match program.command {
-        Command::Serve(_) if std::thread::available_parallelism().is_ok_and(|it| it.get() > 1) => {
+        Command::Serve(_) | Command::Conformance(_)
+            if std::thread::available_parallelism().is_ok_and(|it| it.get() > 1) => {
             tokio::runtime::Builder::new_multi_thread()
         }
         _ => tokio::runtime::Builder::new_current_thread(),
@@ -101,6 +107,7 @@ async fn run(program: Program) -> Result<(), Failure> {
         Command::Key => serve::key(),
         Command::Emulate(arguments) => interrupts.end(emulate::run(arguments)).await,
         Command::Endpoints(arguments) => interrupts.end(endpoints::run(arguments)).await,
+        Command::Conformance(arguments) => conformance::run(*arguments, &mut interrupts).await,
         Command::Params(arguments) => params::run(&arguments),
         Command::Token(arguments) => interrupts.end(token::run(arguments)).await,
         Command::Doctor(arguments) => interrupts.end(doctor::run(arguments)).await,

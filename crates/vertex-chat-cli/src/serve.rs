@@ -83,7 +83,7 @@ pub(crate) async fn run(arguments: ServeArguments, interrupts: &mut Interrupts) 
     #[cfg(unix)]
     raise_open_files();
     let embedded = match arguments.emulator {
-        true => Some(Embedded::start(arguments.credentials.as_deref(), false).await?),
+        true => Some(Embedded::start(arguments.credentials.as_deref(), false, Duration::ZERO).await?),
         false => None,
     };
     let result = serve(&arguments, embedded.as_ref(), interrupts).await;

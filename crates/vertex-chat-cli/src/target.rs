@@ -39,6 +39,11 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// Whether a server is named here, and not left to the environment.
+    pub(crate) fn is_given(&self) -> bool {
+        [&self.project, &self.location, &self.endpoint, &self.host, &self.base_url].into_iter().any(Option::is_some)
+    }
+
     /// A client. Where nothing names a project, whoever knows it is asked.
     pub(crate) async fn client(&self, builder: ClientBuilder) -> Result<Client, Failure> {
         Ok(self.apply(builder).discover().await?.build()?)

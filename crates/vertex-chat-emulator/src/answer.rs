@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 use vertex_chat_types::{
-    ChatRequest, Content, ContentPart, FunctionCallChoice, Json, JsonSchemaFormat, Message, Modality,
-    Nullable, ResponseFormat, Role, Stop, ToolChoice, ToolMode,
+    ChatRequest, Content, ContentPart, FunctionCallChoice, GoogleOptions, Json, JsonSchemaFormat, Message,
+    Modality, Nullable, ResponseFormat, Role, Stop, ToolChoice, ToolMode,
 };
 
 use crate::schema::instance;
@@ -16,7 +17,10 @@ const PICTURE: &str =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==";
 
 /// Thinking that the emulator pretends to do, in tokens, by effort.
-const REASONING_TOKENS: [(&str, u64); 4] = [("minimal", 8), ("low", 32), ("medium", 128), ("high", 512)];
+const REASONING_TOKENS: [(&str, u64); 6] =
+    [("minimal", 8), ("low", 32), ("medium", 128), ("high", 512), ("xhigh", 1024), ("max", 2048)];
+/// What it says that it thought, where thoughts are asked for.
+pub(crate) const THOUGHT: &str = "The person wants an answer. I look at what came in, and say what I see.\n";
 
 /// One answer, before it is put into a service's shape.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +30,12 @@ pub(crate) struct Answer {
     pub(crate) calls: Vec<Call>,
     /// Base64 of a picture, where one was asked for.
     pub(crate) picture: Option<&'static str>,
+    /// Whether the text is to be spoken.
+    pub(crate) is_spoken: bool,
+    /// What the model thought, where that was asked for.
+    pub(crate) thought: Option<&'static str>,
+    /// The stop sequence that ended the text.
+    pub(crate) stopped_by: Option<String>,
     pub(crate) finish_reason: &'static str,
     pub(crate) completion_tokens: u64,
     pub(crate) reasoning_tokens: u64,
@@ -47,33 +57,54 @@ pub(crate) struct Call {
     pub(crate) signature: Option<String>,
     /// Whether it came of the deprecated `functions`.
     pub(crate) is_function: bool,
+    /// Whether the tool takes free text.
+    pub(crate) is_custom: bool,
+}
+
+/// What a service's models do in their own way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// Whether calls carry thought signatures.
+    pub(crate) signs: bool,
+    /// How the ids of calls begin.
+    pub(crate) call_prefix: &'static str,
+    /// The most calls of an answer.
+    pub(crate) calls_max: usize,
+    /// Whether the deprecated `functions` are looked at.
+    pub(crate) takes_functions: bool,
+    /// Whether there are pictures and sounds.
+    pub(crate) has_media: bool,
+    /// How much is thought when nobody says how much.
+    pub(crate) effort: &'static str,
 }
 
 /// Answers a request: choice `number` of those that it asks for.
-pub(crate) fn answer(request: &ChatRequest, number: u64, signs_calls: bool) -> Answer {
+pub(crate) fn answer(request: &ChatRequest, number: u64, manner: Manner) -> Answer {
     let seed = request.seed.unwrap_or(0).unsigned_abs().wrapping_add(number);
     let mut answer = Answer { finish_reason: "stop", ..Answer::default() };
-    if let Some(effort) = &request.reasoning_effort {
-        let known = REASONING_TOKENS.iter().find(|(word, _)| effort == word);
-        answer.reasoning_tokens = known.map_or(0, |(_, tokens)| *tokens);
-    }
-    answer.calls = calls(request, seed, signs_calls);
+    answer.reasoning_tokens = reasoning_tokens(request, manner);
+    let thinking = google(request).and_then(|it| it.thinking_config.as_ref());
+    answer.thought = thinking.is_some_and(|it| it.include_thoughts == Some(true)).then_some(THOUGHT);
+    answer.calls = calls(request, seed, manner);
     if !answer.calls.is_empty() {
         answer.finish_reason = if answer.calls[0].is_function { "function_call" } else { "tool_calls" };
         answer.completion_tokens =
             answer.calls.iter().map(|call| count(&call.name) + count(&call.arguments)).sum();
         return answer;
     }
-    if request.modalities.iter().flatten().any(|it| *it == Modality::Image) {
+    let asks_for =
+        |kind: Modality| manner.has_media && request.modalities.iter().flatten().any(|it| *it == kind);
+    if asks_for(Modality::Image) {
         answer.picture = Some(PICTURE);
         answer.completion_tokens = 1120;
         return answer;
     }
+    answer.is_spoken = asks_for(Modality::Audio);
     let mut text = text(request, seed);
-    if let Some(end) =
-        request.stop.iter().flat_map(Stop::sequences).filter_map(|stop| text.find(stop.as_str())).min()
-    {
+    let stops = request.stop.iter().flat_map(Stop::sequences);
+    if let Some((end, stop)) = stops.filter_map(|stop| Some((text.find(stop.as_str())?, stop))).min() {
         text.truncate(end);
+        answer.stopped_by = Some(stop.clone());
     }
     answer.tokens = tokens(&text);
     // Thinking counts, as it does at Google's: a small limit leaves nothing for the text.
@@ -83,10 +114,33 @@ pub(crate) fn answer(request: &ChatRequest, number: u64, signs_calls: bool) -> A
         if answer.tokens.len() > room {
             answer.tokens.truncate(room);
             answer.finish_reason = "length";
+            answer.stopped_by = None;
         }
     }
     answer.completion_tokens = answer.tokens.len() as u64;
     answer
+}
+
+/// What a request says to Google alone, in whichever of the two places.
+pub(crate) fn google(request: &ChatRequest) -> Option<&GoogleOptions> {
+    request.extra_body.as_ref().and_then(|it| it.google.as_ref()).or(request.google.as_ref())
+}
+
+fn reasoning_tokens(request: &ChatRequest, manner: Manner) -> u64 {
+    let of = |word: &str| REASONING_TOKENS.iter().find(|(known, _)| *known == word).map_or(0, |it| it.1);
+    if let Some(effort) = &request.reasoning_effort {
+        return of(effort.as_str());
+    }
+    let Some(thinking) = google(request).and_then(|it| it.thinking_config.as_ref()) else {
+        return of(manner.effort);
+    };
+    match (&thinking.thinking_level, thinking.thinking_budget) {
+        (Some(level), _) => of(&level.to_ascii_lowercase()),
+        (None, Some(budget)) if budget >= 0 => of("medium").min(budget.unsigned_abs()),
+        (None, Some(_)) => of("medium"),
+        (None, None) if thinking.include_thoughts == Some(true) => of("medium"),
+        (None, None) => of(manner.effort),
+    }
 }
 
 /// How many tokens a request's prompt has.
@@ -105,7 +159,7 @@ fn count(text: &str) -> u64 {
 }
 
 /// A word with the white space before it is a token; so is a line end.
-fn tokens(text: &str) -> Vec<String> {
+pub(crate) fn tokens(text: &str) -> Vec<String> {
     let mut tokens: Vec<String> = Vec::new();
     let mut in_word = false;
     for character in text.chars() {
@@ -121,13 +175,13 @@ fn tokens(text: &str) -> Vec<String> {
 }
 
 /// The calls that an answer makes: those whose tools the prompt names, otherwise one to the first tool.
-fn calls(request: &ChatRequest, seed: u64, signs: bool) -> Vec<Call> {
-    let tools: Vec<(&str, Option<&Json>)> = match (&request.tools, &request.functions) {
+fn calls(request: &ChatRequest, seed: u64, manner: Manner) -> Vec<Call> {
+    let mut tools: Vec<(&str, Option<&Json>)> = match (&request.tools, &request.functions) {
         (Some(tools), _) if !tools.is_empty() => tools
             .iter()
             .map(|tool| (tool.name(), tool.function.as_ref().and_then(|it| it.parameters.as_ref())))
             .collect(),
-        (_, Some(functions)) => functions
+        (_, Some(functions)) if manner.takes_functions => functions
             .iter()
             .map(|it| (it.name.as_deref().unwrap_or_default(), it.parameters.as_ref()))
             .collect(),
@@ -135,8 +189,14 @@ fn calls(request: &ChatRequest, seed: u64, signs: bool) -> Vec<Call> {
     };
     let is_function = request.tools.as_ref().is_none_or(Vec::is_empty);
     let (named, mode) = match (is_function, &request.tool_choice, &request.function_call) {
-        (false, Some(ToolChoice::Named(named)), _) => {
-            (named.function.as_ref().and_then(|it| it.name.as_deref()), None)
+        (false, Some(ToolChoice::Named(choice)), _) => {
+            let named = choice.function.as_ref().or(choice.custom.as_ref());
+            let allowed = choice.allowed_tools.as_ref();
+            if let Some(allowed) = allowed {
+                let names: Vec<String> = allowed.tools.iter().flatten().map(allowed_name).collect();
+                tools.retain(|(name, _)| names.iter().any(|it| it == name));
+            }
+            (named.and_then(|it| it.name.as_deref()), allowed.and_then(|it| it.mode.as_ref()))
         }
         (false, Some(ToolChoice::Mode(mode)), _) | (true, _, Some(FunctionCallChoice::Mode(mode))) => {
             (None, Some(mode))
@@ -161,17 +221,29 @@ fn calls(request: &ChatRequest, seed: u64, signs: bool) -> Vec<Call> {
     if chosen.is_empty() {
         chosen.extend(tools.first());
     }
-    if is_function {
-        // A message has room for one.
-        chosen.truncate(1);
-    }
+    // A message has room for one function.
+    chosen.truncate(if is_function { 1 } else { manner.calls_max });
+    // Another round asks for other ids.
+    let round = seed.wrapping_add((request.messages.len() as u64) << 32);
     let call = |(position, (name, parameters)): (usize, &(&str, Option<&Json>))| {
-        let id = format!("function-call-{:016x}", mix(seed, position as u64, name));
-        let signature = (signs && position == 0).then(|| signature(&id));
-        let arguments = parameters.map_or_else(|| "{}".to_owned(), |schema| instance(schema, "example"));
-        Call { id, name: (*name).to_owned(), arguments, signature, is_function }
+        let id = format!("{}{:016x}", manner.call_prefix, mix(round, position as u64, name));
+        let signature = (manner.signs && position == 0).then(|| signature(&id));
+        let is_custom = request.tools.iter().flatten().any(|it| it.custom.is_some() && it.name() == *name);
+        let arguments = match parameters {
+            _ if is_custom => "example".to_owned(),
+            Some(schema) => instance(schema, "example"),
+            None => "{}".to_owned(),
+        };
+        Call { id, name: (*name).to_owned(), arguments, signature, is_function, is_custom }
     };
     chosen.into_iter().enumerate().map(call).collect()
+}
+
+/// The name of a tool in a selection, whose form OpenAI leaves open.
+pub(crate) fn allowed_name(tool: &Json) -> String {
+    let tool: Value = serde_json::from_str(tool.as_str()).unwrap_or_default();
+    let name = |kind: &str| tool[kind]["name"].as_str().map(str::to_owned);
+    name("function").or_else(|| name("custom")).unwrap_or_default()
 }
 
 /// The thought signature of a call: what its id alone can tell, so that the next turn can be checked.
@@ -180,7 +252,7 @@ pub(crate) fn signature(id: &str) -> String {
 }
 
 /// A number out of numbers and a text; FNV-1a, for ids that are the same every time.
-fn mix(seed: u64, position: u64, text: &str) -> u64 {
+pub(crate) fn mix(seed: u64, position: u64, text: &str) -> u64 {
     let bytes = seed.to_le_bytes().into_iter().chain(position.to_le_bytes()).chain(text.bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
@@ -242,6 +314,12 @@ fn received(request: &ChatRequest) -> String {
 
 /// A picture or sound, in words.
 fn medium(part: &ContentPart) -> Option<String> {
+    if let Some(sound) = &part.input_audio {
+        return Some(format!("sound of {} characters", sound.data().len()));
+    }
+    if let Some(file) = &part.file {
+        return Some(format!("the file {}", file.filename.as_deref().unwrap_or("without a name")));
+    }
     let url = part.image_url.as_ref()?.url();
     Some(match url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,")) {
         Some((mime, data)) => {
@@ -306,6 +384,15 @@ pub(crate) fn has_contents(request: &ChatRequest) -> bool {
 mod tests {
     use super::*;
 
+    const MANNER: Manner = Manner {
+        signs: false,
+        call_prefix: "call_",
+        calls_max: 8,
+        takes_functions: true,
+        has_media: true,
+        effort: "none",
+    };
+
     #[test]
     fn tokens_put_together_are_the_text() {
         for text in ["", "one", " one two\n\nthree  ", "日本 語"] {
@@ -319,7 +406,7 @@ mod tests {
         let request = |seed| {
             ChatRequest::new("m", [Message::user("Write a story about a magic backpack.")]).with_seed(seed)
         };
-        let story = |seed| answer(&request(seed), 0, false).text();
+        let story = |seed| answer(&request(seed), 0, MANNER).text();
         assert_eq!(story(1), story(1));
         assert_ne!(story(1), story(2));
     }
@@ -327,13 +414,13 @@ mod tests {
     #[test]
     fn stop_and_length_end_a_text_and_say_so() {
         let request = ChatRequest::new("m", [Message::user("say: one two STOP three")]);
-        let whole = answer(&request, 0, false);
+        let whole = answer(&request, 0, MANNER);
         assert_eq!(whole.finish_reason, "stop");
-        let stopped = answer(&request.clone().with_stop(" STOP"), 0, false);
+        let stopped = answer(&request.clone().with_stop(" STOP"), 0, MANNER);
         assert!(stopped.text().ends_with("one two"), "{}", stopped.text());
-        let cut = answer(&request.clone().with_max_tokens(3), 0, false);
+        let cut = answer(&request.clone().with_max_tokens(3), 0, MANNER);
         assert_eq!((cut.tokens.len(), cut.finish_reason), (3, "length"));
-        let thought = answer(&request.with_max_tokens(3).with_reasoning_effort("low"), 0, false);
+        let thought = answer(&request.with_max_tokens(3).with_reasoning_effort("low"), 0, MANNER);
         assert_eq!(
             (thought.tokens.len(), thought.finish_reason, thought.reasoning_tokens),
             (0, "length", 32)

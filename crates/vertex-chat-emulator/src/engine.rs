@@ -15,7 +15,7 @@ use vertex_chat_transport::{Body, Exchange, Request, Response, Sent, TransportEr
 use vertex_chat_types::{ChatCompletion, ChatCompletionChunk, ChatRequest, Role, StreamEvent};
 
 use crate::reply::{GoogleError, event_stream, json_reply};
-use crate::vertex::engine_error;
+use crate::shape::engine_error;
 
 /// The largest whole answer of an engine that is read.
 const ANSWER_BYTES_MAX: usize = 64 << 20;

@@ -17,7 +17,8 @@
 //! **What it is.** An HTTP server, and an [`Exchange`] for those who want no socket. It makes a service account with a key
 //! of its own, checks assertions strictly (RS256 only, times, audience, scope), gives out tokens that expire, and answers
 //! chat completions in the shapes of the services: Gemini and partners behind `openapi`, vLLM and TGI behind endpoint
-//! ids. What the models say is the same every time; [an engine](Engine) can say it instead.
+//! ids, and with [`API_KEY`] OpenAI below `/v1` and the Gemini Developer API below `/v1beta/openai`. What the models say is
+//! the same every time; behind Vertex's paths [an engine](Engine) can say it instead.
 //!
 //! It is the rest of Google's side of credentials too: security token service, iamcredentials, metadata server, resource
 //! manager, and what AWS, Azure and GitHub give programs to show. With the feature `proxy` all of it answers under Google's
@@ -34,12 +35,66 @@
 //! | `POST /emulator/faults`, `DELETE /emulator/faults` | adds a [`Fault`], or an array of them; forgets all |
 //! | `POST /emulator/tokens` `{"revoke": "token-1"}`, `{"revoke": true}`, `{"expires_in": 60}` | revokes one or all, sets the life of new ones |
 //! | `POST /emulator/clock` `{"advance_seconds": 3600}` | moves the emulator's clock |
+//! | `GET /emulator/quirks` | lists the [quirks](#quirks), and which are on |
+//! | `POST /emulator/quirks` `["crlf", "no-done"]`, `DELETE /emulator/quirks` | turns these on for every request, and no others; turns all off |
 //! | `GET /emulator/service-account.json` | the key file |
 //! | `GET /emulator/credentials/KIND.json` | a credential file: `authorized-user`, `external-account-authorized-user`, `impersonated-service-account`, `url`, `azure`, `github`, `aws` |
 //!
 //! It is a metadata server too: `GCE_METADATA_HOST=127.0.0.1:PORT` (and `GCE_METADATA_IP`, for Google's Python library).
+//!
+//! # Quirks
+//!
+//! Habits of real servers that a client has to bear. `google/gemini-2.5-flash+crlf+no-done` has two of them for one request,
+//! whichever service it goes to; [`Emulator::set_quirks`] and `/emulator/quirks` for all. The words are cut off before anything
+//! else looks at the model, and the answer has the name as it came. What an engine says is not bent. The numbers are
+//! [`Quirk::origin`]'s.
+//!
+//! | word | what the server does | origin |
+//! |---|---|---|
+//! | `tool-index-missing` | Streamed tool calls have no `index`. | 5.16 |
+//! | `tool-index-zero` | All tool calls of a stream have the index 0. | 5.16 |
+//! | `finish-stop-with-calls` | The finish reason is `stop` although tools are called. | 5.17 |
+//! | `finish-reason-camel` | The key is `finishReason`. | 5.28 |
+//! | `truncated-stream` | A stream ends without a finish reason and without `[DONE]`. | 5.18 |
+//! | `bare-error-in-stream` | A stream ends in an error, 499 CANCELLED, that is in no `data:` line. | 4.2 |
+//! | `data-error-in-stream` | A stream ends in an error in a `data:` line. | 5.18 |
+//! | `malformed-function-call` | The finish reason is `malformed_function_call`, and there is no message. | 5.13 |
+//! | `empty-reply` | The message has a role only, and the finish reason is `length`. | 5.14 |
+//! | `blocked-prompt` | A filter took the prompt: the message is null, or a stream's delta has a refusal. | 4.6 |
+//! | `empty-first-chunk` | The first chunk has no choices, and an empty usage. | 5.15 |
+//! | `usage-missing` | Nothing is said about usage. | 5.20 |
+//! | `usage-undercounted` | Usage has no details: thinking shows in the total only. | 5.20 |
+//! | `reasoning-content` | Thoughts come as `reasoning_content`. | 3.5 |
+//! | `raw-newline-arguments` | Arguments have a raw newline in a string, so they are no JSON. | 4.2 |
+//! | `call-ids-repeat` | The ids of tool calls start at `call_0` in every round. | 5.26 |
+//! | `schema-keywords-refused` | Keywords of JSON Schema that OpenAPI has not are refused. | 5.10 |
+//! | `empty-parameters-refused` | Parameters of type object without properties are refused. | 5.11 |
+//! | `text-beside-image-wanted` | An image without text beside it is refused. | 5.21 |
+//! | `final-assistant-refused` | A conversation that ends with the assistant is refused. | 2.3 |
+//! | `region-locked` | The model is not found at this location. | 5.27 |
+//! | `dedicated-endpoint` | The endpoint wants to be asked at its own host, which the error names. | 5.24 |
+//! | `exhausted` | 429 without a word on when to come back. | 5.25 |
+//! | `exhausted-retry-info` | 429 whose body says to come back after 37 seconds. | 4.5 |
+//! | `exhausted-retry-after` | 429 with `Retry-After: 1`. | 11.3 |
+//! | `crlf` | The lines of a stream end in CR and LF. | 4.2 |
+//! | `comments` | There are comments between the events of a stream. | 4.2 |
+//! | `no-done` | A stream is complete but for `[DONE]`. | 5.18 |
+//! | `usage-on-every-chunk` | Every chunk of a stream has the usage so far. | 4.3 |
+//! | `signature-last` | The last delta has a thought signature and nothing else. | 3.4 |
+//! | `html-error` | 502 with a page for people. | 4.4 |
+//! | `tool-choice-object-refused` | `tool_choice` may be a word only. | 11.1 |
+//! | `functions-as-tool-calls` | Calls of the deprecated `functions` come as `tool_calls`. | 11.2 |
+//! | `developer-refused` | The role `developer` is refused. | 11.5 |
+//! | `file-refused` | Parts of type `file` are refused. | 11.5 |
+//! | `include-usage-honoured` | `include_usage: false` takes the usage out of a stream. | 11.6 |
+//! | `wrong-type-refused` | A parameter that is ignored is refused when its type is wrong. | 11.7 |
+//! | `n-with-stream-refused` | Several choices in a stream are refused. | 11.8 |
+//! | `cached-tokens` | Usage tells how much of the prompt was cached. | 11.9 |
+//! | `text-plain-stream` | The content type of a stream is `text/plain`. | 11.12 |
 
 mod answer;
+mod containers;
+mod developer;
 mod engine;
 mod faults;
 mod federation;
@@ -47,10 +102,14 @@ mod iam;
 mod key;
 mod log;
 mod metadata;
+mod openai;
 #[cfg(feature = "proxy")]
 mod proxy;
+mod quirks;
 mod reply;
+mod rules;
 mod schema;
+mod shape;
 mod tokens;
 mod vertex;
 
@@ -69,20 +128,22 @@ use tokio::task::JoinHandle;
 use vertex_chat_transport::serve::{Refusal, ServeOptions, serve};
 use vertex_chat_transport::{Body, Clock, Exchange, Request, Response, TransportError};
 
+pub use containers::Container;
 pub use engine::Engine;
 pub use faults::{Fault, FaultPlace};
 pub use federation::Identity;
 pub use log::{LOG_ENTRIES_MAX, LogEntry};
 #[cfg(feature = "proxy")]
 pub use proxy::{PROXY_CONNECTIONS_MAX, RunningProxy};
-pub use vertex::Container;
+pub use quirks::Quirk;
 
 use faults::FAULTS_MAX;
 use key::Account;
 use log::Log;
+use quirks::{Asked, Quirks};
 use reply::{GoogleError, Piece, Pieces, json_reply, not_found_page};
+use shape::{Backend, Pen};
 use tokens::Tokens;
-use vertex::{Accepted, Pen, accept_container, accept_openapi};
 
 /// The project of the emulator's service account.
 pub const PROJECT: &str = "emulator-project";
@@ -96,6 +157,8 @@ pub const ADVANCE_SECONDS_MAX: u64 = 365 * 24 * 3600;
 const AHEAD_MAX: Duration = Duration::from_secs(100 * ADVANCE_SECONDS_MAX);
 /// The longest life of a token, in seconds; a longer one is cut.
 pub const EXPIRES_IN_MAX: u64 = 365 * 24 * 3600;
+/// The one key that OpenAI and the Gemini Developer API take here.
+pub const API_KEY: &str = "emulator-api-key";
 /// The id of the endpoint with a vLLM container.
 pub const VLLM_ENDPOINT: &str = "1234567890123456789";
 /// The id of the endpoint with a TGI container.
@@ -112,6 +175,7 @@ struct Inner {
     pace: Duration,
     project: String,
     endpoints: Vec<(String, Container)>,
+    served: Vec<String>,
     on_request: Option<Told>,
     /// Where it is reached, once that is known.
     base_url: OnceLock<String>,
@@ -129,6 +193,10 @@ struct State {
     /// How far the emulator's clock is ahead.
     ahead: Duration,
     answers: u64,
+    /// What is odd about every answer.
+    quirks: Quirks,
+    /// How many requests OpenAI has answered, for their ids.
+    openai_requests: u64,
 }
 
 /// An emulator, to be put together.
@@ -139,6 +207,7 @@ pub struct EmulatorBuilder {
     pace: Duration,
     project: String,
     endpoints: Vec<(String, Container)>,
+    served: Vec<String>,
     on_request: Option<Told>,
     base_url: Option<String>,
 }
@@ -150,7 +219,7 @@ impl fmt::Debug for EmulatorBuilder {
 }
 
 impl EmulatorBuilder {
-    /// Has this engine say what models say.
+    /// Has this engine say what models say behind Vertex's paths.
     #[must_use]
     pub fn engine(mut self, engine: Engine) -> Self {
         self.engine = Some(engine);
@@ -175,6 +244,14 @@ impl EmulatorBuilder {
     #[must_use]
     pub fn endpoint(mut self, id: impl Into<String>, container: Container) -> Self {
         self.endpoints.push((id.into(), container));
+        self
+    }
+
+    /// Another name that the model behind vLLM goes by, beside [`Container::model`] and `vllm`. With an engine it goes by
+    /// any.
+    #[must_use]
+    pub fn served_model(mut self, name: impl Into<String>) -> Self {
+        self.served.push(name.into());
         self
     }
 
@@ -210,6 +287,7 @@ impl EmulatorBuilder {
             pace: self.pace,
             project: self.project,
             endpoints: self.endpoints,
+            served: self.served,
             on_request: self.on_request,
             base_url: self.base_url.map_or_else(OnceLock::new, OnceLock::from),
             state: Mutex::default(),
@@ -243,6 +321,7 @@ impl Emulator {
                 (VLLM_ENDPOINT.to_owned(), Container::Vllm),
                 (TGI_ENDPOINT.to_owned(), Container::Tgi),
             ],
+            served: Vec::new(),
             on_request: None,
             base_url: None,
         }
@@ -358,6 +437,11 @@ impl Emulator {
         self.state().tokens.expires_in = seconds.min(EXPIRES_IN_MAX);
     }
 
+    /// Turns these quirks on for every request, and all others off.
+    pub fn set_quirks(&self, quirks: impl IntoIterator<Item = Quirk>) {
+        self.state().quirks = quirks.into_iter().collect();
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -418,15 +502,65 @@ impl Emulator {
                 endpoint,
                 "chat",
                 "completions",
-            ] if method == Method::POST => {
+            ] => {
+                let container = self.container(endpoint);
+                if method != Method::POST {
+                    let refuse = |container| containers::sign(containers::wrong_method(container), container);
+                    return container.map_or_else(|| not_found_page(path), refuse);
+                }
                 if let Err(error) = self.authorize(request, entry) {
                     return error.array_reply();
                 }
                 let parent = format!("projects/{project}/locations/{location}");
-                self.chat(request, endpoint, &parent, entry).await
+                let place = match (*endpoint, container) {
+                    ("openapi", _) => Place::Openapi(&parent),
+                    (_, Some(container)) => Place::Container(container),
+                    _ => {
+                        let message = format!("Endpoint `{parent}/endpoints/{endpoint}` not found.");
+                        return GoogleError::new(404, "NOT_FOUND", message).array_reply();
+                    }
+                };
+                let response = self.chat(request, place, entry).await;
+                match place {
+                    Place::Container(container) => containers::sign(response, container),
+                    _ => response,
+                }
             }
+            ["v1beta", "openai", "chat", "completions"] if method == Method::POST => {
+                match developer::authorize(request.headers()) {
+                    Ok(()) => self.chat(request, Place::Developer, entry).await,
+                    Err(error) => error.array_reply(),
+                }
+            }
+            ["v1beta", "openai", rest @ ..] => developer::route(request, rest),
+            ["v1", "projects", ..] => not_found_page(path),
+            ["v1", rest @ ..] => self.openai(request, rest, entry).await,
             _ => not_found_page(path),
         }
+    }
+
+    /// What OpenAI answers below `/v1`.
+    async fn openai(&self, request: &Request, path: &[&str], entry: &mut LogEntry) -> Response {
+        let response = match path {
+            ["chat", "completions"] if request.method() == Method::POST => {
+                match openai::authorize(request.headers()) {
+                    Ok(()) => self.chat(request, Place::OpenAi, entry).await,
+                    Err(error) => error.reply(),
+                }
+            }
+            _ => openai::route(request, path),
+        };
+        let number = {
+            let mut state = self.state();
+            state.openai_requests += 1;
+            state.openai_requests
+        };
+        openai::sign(response, number)
+    }
+
+    /// What stands behind an endpoint.
+    fn container(&self, endpoint: &str) -> Option<Container> {
+        self.0.endpoints.iter().find(|(id, _)| id == endpoint).map(|(_, container)| *container)
     }
 
     fn token(&self, request: &Request, entry: &mut LogEntry) -> Response {
@@ -535,32 +669,44 @@ impl Emulator {
         Ok(())
     }
 
-    async fn chat(&self, request: &Request, endpoint: &str, parent: &str, entry: &mut LogEntry) -> Response {
-        let container =
-            self.0.endpoints.iter().find(|(id, _)| id == endpoint).map(|(_, container)| *container);
-        let accepted: Accepted = match (endpoint, container) {
-            ("openapi", _) => match accept_openapi(request.body(), parent) {
-                Ok(accepted) => accepted,
-                Err(error) => return error.array_reply(),
-            },
-            (_, Some(container)) => match accept_container(request.body(), container) {
-                Ok(accepted) => accepted,
-                Err(response) => return *response,
-            },
-            _ => {
-                let message = format!("Endpoint `{parent}/endpoints/{endpoint}` not found.");
-                return GoogleError::new(404, "NOT_FOUND", message).array_reply();
+    /// A chat completion for somebody who may have one.
+    async fn chat(&self, request: &Request, place: Place<'_>, entry: &mut LogEntry) -> Response {
+        let always = self.state().quirks;
+        let asked = match Asked::read(request.body(), always) {
+            Ok(asked) => asked,
+            Err(message) => return place.backend().error(&GoogleError::invalid(message), "model"),
+        };
+        let accepted = match place {
+            Place::Openapi(parent) => {
+                vertex::accept(&asked, parent).map_err(|error| Box::new(error.array_reply()))
+            }
+            Place::Container(container) => {
+                // A model of one's own has a name of its own.
+                let served = self.0.engine.is_none().then_some(self.0.served.as_slice());
+                containers::accept(&asked, request.headers(), container, served)
+            }
+            Place::Developer => developer::accept(&asked).map_err(|error| Box::new(error.array_reply())),
+            Place::OpenAi => {
+                openai::accept(&asked, request.headers()).map_err(|error| Box::new(error.reply()))
             }
         };
-        entry.model.clone_from(&accepted.request.model);
+        let mut accepted = match accepted {
+            Ok(accepted) => accepted,
+            Err(response) => return *response,
+        };
+        entry.model.clone_from(&asked.named);
         entry.stream = accepted.request.is_stream();
+        if let Some(refusal) = quirks::refusal(accepted.quirks, &accepted.request, accepted.backend) {
+            return refusal;
+        }
         let number = {
             let mut state = self.state();
             state.answers += 1;
             state.answers
         };
         let id = format!("emulated{number:014}");
-        if let Some(engine) = &self.0.engine {
+        if let (Some(engine), Place::Openapi(_) | Place::Container(_)) = (&self.0.engine, place) {
+            accepted.request.model = asked.named;
             return engine.reply(accepted.request, id).await;
         }
         accepted.reply(&Pen { id, now: self.now(), clock: Arc::clone(&self.0.clock), pace: self.0.pace })
@@ -584,14 +730,14 @@ impl Emulator {
             .endpoints
             .iter()
             .map(|(id, container)| {
-                let (name, model) = match container {
-                    Container::Vllm => ("gemma-on-vllm", "gemma-2-9b-it"),
-                    Container::Tgi => ("llama-on-tgi", "Meta-Llama-3.1-8B-Instruct"),
+                let name = match container {
+                    Container::Vllm => "gemma-on-vllm",
+                    Container::Tgi => "llama-on-tgi",
                 };
                 json!({
                     "name": format!("projects/{project}/locations/{location}/endpoints/{id}"),
                     "displayName": name,
-                    "deployedModels": [{"id": "1", "displayName": model}],
+                    "deployedModels": [{"id": "1", "displayName": container.model()}],
                     "createTime": "2026-01-01T00:00:00Z",
                     "updateTime": "2026-01-01T00:00:00Z",
                 })
@@ -662,6 +808,24 @@ impl Emulator {
             }
             ("DELETE", ["faults"]) => {
                 self.state().faults.clear();
+                ok(json!({}))
+            }
+            ("GET", ["quirks"]) => ok(self.state().quirks.table()),
+            ("POST", ["quirks"]) => {
+                let words = body().and_then(|value| {
+                    serde_json::from_value::<Vec<String>>(value)
+                        .map_err(|_| "the body is not an array of words".to_owned())
+                });
+                match words.and_then(|words| words.iter().map(|word| Quirk::read(word)).collect()) {
+                    Ok(quirks) => {
+                        self.state().quirks = quirks;
+                        ok(quirks.table())
+                    }
+                    Err(message) => wrong(message),
+                }
+            }
+            ("DELETE", ["quirks"]) => {
+                self.set_quirks([]);
                 ok(json!({}))
             }
             ("POST", ["tokens"]) => match body() {
@@ -801,6 +965,18 @@ impl RunningEmulator {
         format!("{}/v1/projects/{project}/locations/{LOCATION}/endpoints/openapi", self.base_url())
     }
 
+    /// What an OpenAI library calls the base URL, for OpenAI itself with [`API_KEY`].
+    #[must_use]
+    pub fn openai_own_base_url(&self) -> String {
+        format!("{}/v1", self.base_url())
+    }
+
+    /// What an OpenAI library calls the base URL, for the Gemini Developer API with [`API_KEY`].
+    #[must_use]
+    pub fn developer_base_url(&self) -> String {
+        format!("{}/v1beta/openai", self.base_url())
+    }
+
     /// A proxy before it, at a free port, for programs whose hosts are fixed: they take this emulator for Google when
     /// `HTTPS_PROXY` is the proxy's URL and its certificate authority is trusted.
     ///
@@ -838,6 +1014,28 @@ impl RunningEmulator {
 impl Drop for RunningEmulator {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// Whom a chat completion is asked of.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// Vertex's `openapi`, below this project and location.
+    Openapi(&'a str),
+    Container(Container),
+    Developer,
+    OpenAi,
+}
+
+impl Place<'_> {
+    /// Whoever speaks when it is not yet known which model was meant.
+    fn backend(self) -> Backend {
+        match self {
+            Self::Openapi(_) => Backend::Gemini,
+            Self::Container(container) => Backend::Container(container),
+            Self::Developer => Backend::Developer,
+            Self::OpenAi => Backend::OpenAi,
+        }
     }
 }
 

@@ -30,36 +30,42 @@ pub(crate) struct GoogleError {
     pub(crate) status: StatusCode,
     pub(crate) word: &'static str,
     pub(crate) message: String,
-    pub(crate) reason: Option<&'static str>,
+    /// What programs read, each an object with a `@type`.
+    details: Vec<Value>,
 }
 
 impl GoogleError {
     pub(crate) fn new(status: u16, word: &'static str, message: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(status).expect("because the emulator knows its statuses");
-        Self { status, word, message: message.into(), reason: None }
+        Self { status, word, message: message.into(), details: Vec::new() }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(400, "INVALID_ARGUMENT", message)
     }
 
-    pub(crate) fn with_reason(mut self, reason: &'static str) -> Self {
-        self.reason = Some(reason);
+    /// With a reason of Vertex's.
+    pub(crate) fn with_reason(self, reason: &'static str) -> Self {
+        self.with_detail(json!({
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": reason,
+            "domain": "googleapis.com",
+            "metadata": {
+                "service": "aiplatform.googleapis.com",
+                "method": "google.cloud.aiplatform.v1.PredictionService.ChatCompletions",
+            },
+        }))
+    }
+
+    pub(crate) fn with_detail(mut self, detail: Value) -> Self {
+        self.details.push(detail);
         self
     }
 
     fn object(&self) -> Value {
         let mut error = json!({"code": self.status.as_u16(), "message": self.message, "status": self.word});
-        if let Some(reason) = self.reason {
-            error["details"] = json!([{
-                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                "reason": reason,
-                "domain": "googleapis.com",
-                "metadata": {
-                    "service": "aiplatform.googleapis.com",
-                    "method": "google.cloud.aiplatform.v1.PredictionService.ChatCompletions",
-                },
-            }]);
+        if !self.details.is_empty() {
+            error["details"] = json!(self.details);
         }
         json!({"error": error})
     }

@@ -263,6 +263,22 @@ impl Client {
         Ok(Response::new(body, meta))
     }
 
+    /// The headers with which the credentials go to [`chat_url`](Self::chat_url), for whoever speaks to it by other means;
+    /// none for a client without credentials. They are good for now: ask again before each request.
+    ///
+    /// # Errors
+    /// When there is no token, or it may not go there.
+    pub async fn authorization(&self) -> Result<HeaderMap, Error> {
+        let deadline = self.0.clock.monotonic().saturating_add(self.0.timeouts.total);
+        let mut headers = HeaderMap::new();
+        if let Some(token) = self.token(deadline).await? {
+            self.0.trust.check(&token).map_err(Error::configuration)?;
+            headers.extend(token.headers().clone());
+            headers.insert(AUTHORIZATION, token.authorization().clone());
+        }
+        Ok(headers)
+    }
+
     /// Gets a token, so that the first call does not wait for one. A client without credentials has nothing to get.
     ///
     /// # Errors

@@ -1,0 +1,389 @@
+//! Running cases against a server, one after the other.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
+use serde_json::Value;
+use vertex_chat_transport::{Clock, Exchange};
+
+use crate::case::{Auth, Case, Level, Step};
+use crate::expect::{Answers, Violation, shown};
+use crate::observe::{Observation, Prepared};
+use crate::report::Report;
+use crate::suite::{Fate, Selection};
+
+/// Gives the credentials of a run. Asked before every request.
+#[async_trait]
+pub trait Credentials: fmt::Debug + Send + Sync + 'static {
+    /// The headers that the server takes them in, `authorization` among them.
+    ///
+    /// # Errors
+    /// Why there are none.
+    async fn headers(&self) -> Result<HeaderMap, String>;
+    /// A bearer token that it took once and takes no more; without one such cases are skipped.
+    fn expired(&self) -> Option<String> {
+        None
+    }
+}
+
+/// A key that stays the same. `Debug` does not show it.
+#[derive(Clone)]
+pub struct Key(String);
+
+impl Key {
+    /// This key.
+    #[must_use]
+    pub fn new(key: impl Into<String>) -> Self {
+        Self(key.into())
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key([redacted])")
+    }
+}
+
+#[async_trait]
+impl Credentials for Key {
+    async fn headers(&self) -> Result<HeaderMap, String> {
+        bearer(&self.0)
+    }
+}
+
+/// The server, and how it is asked.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub(crate) exchange: Arc<dyn Exchange>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) base_url: String,
+    pub(crate) model: String,
+    name: Option<String>,
+    credentials: Option<Arc<dyn Credentials>>,
+    limit: Option<u64>,
+}
+
+/// A base URL that is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TargetError(String);
+
+impl fmt::Display for TargetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the base URL {} is not http:// or https:// with a host", self.0)
+    }
+}
+
+impl std::error::Error for TargetError {}
+
+/// A token that no server gave out.
+const BAD_TOKEN: &str = "conformance-bad-token";
+
+impl Target {
+    /// The server at this base URL, which is everything before `/chat/completions`, and the model to ask for.
+    ///
+    /// # Errors
+    /// When that is no URL.
+    pub fn new(
+        exchange: Arc<dyn Exchange>,
+        clock: Arc<dyn Clock>,
+        base_url: &str,
+        model: &str,
+    ) -> Result<Self, TargetError> {
+        let wrong = || TargetError(base_url.to_owned());
+        let base_url = base_url.trim_end_matches('/');
+        let uri: http::Uri = base_url.parse().map_err(|_| wrong())?;
+        let scheme = uri.scheme_str().unwrap_or_default();
+        // A password in a URL would be in the report.
+        if !["http", "https"].contains(&scheme) || uri.authority().is_none_or(|it| it.as_str().contains('@')) {
+            return Err(wrong());
+        }
+        let (base_url, model) = (base_url.to_owned(), model.to_owned());
+        Ok(Self { exchange, clock, base_url, model, name: None, credentials: None, limit: None })
+    }
+
+    /// Is called so in reports, in place of its base URL.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sends these credentials. Otherwise none are sent, and cases about them are skipped.
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: Arc<dyn Credentials>) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// The limit of tokens for an ordinary answer, in place of the profile's.
+    #[must_use]
+    pub fn with_limit(mut self, tokens: u64) -> Self {
+        self.limit = Some(tokens);
+        self
+    }
+
+    /// What cannot be asked of it for want of credentials.
+    pub(crate) fn lacks(&self) -> Vec<(&'static str, &'static str)> {
+        match &self.credentials {
+            None => vec![
+                ("authentication", "no credentials are sent, so it cannot be told whether they are checked"),
+                ("expired-token", "no token that has expired is at hand"),
+            ],
+            Some(it) if it.expired().is_none() => {
+                vec![("expired-token", "no token that has expired is at hand")]
+            }
+            Some(_) => Vec::new(),
+        }
+    }
+
+    pub(crate) async fn credentials(&self, auth: Auth) -> Result<HeaderMap, String> {
+        let Some(credentials) = &self.credentials else { return Ok(HeaderMap::new()) };
+        match auth {
+            Auth::None => Ok(HeaderMap::new()),
+            Auth::Bad => bearer(BAD_TOKEN),
+            Auth::Good => credentials.headers().await,
+            Auth::Expired => bearer(&credentials.expired().ok_or("there is no expired token")?),
+        }
+    }
+}
+
+fn bearer(token: &str) -> Result<HeaderMap, String> {
+    let value = HeaderValue::try_from(format!("Bearer {token}"));
+    let mut value = value.map_err(|_| "the credentials are not fit for a header".to_owned())?;
+    value.set_sensitive(true);
+    Ok(HeaderMap::from_iter([(AUTHORIZATION, value)]))
+}
+
+/// What became of a case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The rule holds.
+    Passed,
+    /// It does not, and this is where.
+    Failed(Vec<Violation>),
+    /// A case that it stands on failed: nothing can be said.
+    Blocked(String),
+    /// It does not apply to this kind of server.
+    Skipped(String),
+    /// Nothing is known to be right: this was seen.
+    Recorded(Vec<(String, String)>),
+    /// It did not come to that: the budget was used up, or the run was interrupted.
+    NotRun,
+}
+
+impl Verdict {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed(_) => "failed",
+            Self::Blocked(_) => "blocked",
+            Self::Skipped(_) => "skipped",
+            Self::Recorded(_) => "recorded",
+            Self::NotRun => "not run",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A case, and what became of it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CaseResult {
+    /// The case.
+    pub case: Arc<Case>,
+    /// What became of it.
+    pub verdict: Verdict,
+}
+
+/// A run in progress. Dropping it, or the future of [`next`](Run::next), ends it; [`report`](Run::report) can be had at
+/// any time.
+#[derive(Debug)]
+pub struct Run {
+    selection: Selection,
+    target: Target,
+    variables: BTreeMap<String, Value>,
+    /// What was seen for requests that several cases send.
+    seen: BTreeMap<Prepared, Value>,
+    results: Vec<CaseResult>,
+    requests: u64,
+    tokens: u64,
+}
+
+impl Run {
+    pub(crate) fn new(selection: Selection, target: Target) -> Self {
+        let limit = target.limit.unwrap_or(selection.limit);
+        let variables =
+            BTreeMap::from([("model".to_owned(), target.model.clone().into()), ("limit".to_owned(), limit.into())]);
+        Self { selection, target, variables, seen: BTreeMap::new(), results: Vec::new(), requests: 0, tokens: 0 }
+    }
+
+    /// Runs the next case. `None` when all have run.
+    ///
+    /// # Cancel safety
+    /// A case whose future is dropped runs again from its beginning, or is reported as not run.
+    pub async fn next(&mut self) -> Option<&CaseResult> {
+        let (case, fate) = self.selection.cases.get(self.results.len())?.clone();
+        let verdict = match fate {
+            Fate::Skipped(because) => Verdict::Skipped(because),
+            Fate::Runs => match self.unlucky(&case) {
+                Some(verdict) => verdict,
+                None => self.judge(&case).await,
+            },
+        };
+        self.results.push(CaseResult { case, verdict });
+        self.results.last()
+    }
+
+    /// How many cases there are in all.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.selection.cases.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.selection.cases.is_empty()
+    }
+
+    /// Requests sent so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Tokens used so far, by the server's count where it gives one.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    /// What is known by now; cases that have not run are reported as such.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let rest = self.selection.cases.iter().skip(self.results.len());
+        let rest = rest.map(|(case, fate)| CaseResult {
+            case: Arc::clone(case),
+            verdict: match fate {
+                Fate::Skipped(because) => Verdict::Skipped(because.clone()),
+                Fate::Runs => Verdict::NotRun,
+            },
+        });
+        let results = self.results.iter().cloned().chain(rest).collect();
+        let name = self.target.name.as_ref().unwrap_or(&self.target.base_url);
+        Report::new(&self.selection, name, &self.target.model, results)
+    }
+
+    /// Why a case cannot be judged, where that is so: what it stands on did not hold, or did not run.
+    fn unlucky(&self, case: &Case) -> Option<Verdict> {
+        let of = |id: &String| self.results.iter().find(|it| it.case.id == *id).map(|it| &it.verdict);
+        for required in &case.requires {
+            match of(required) {
+                Some(Verdict::Failed(_)) => {
+                    return Some(Verdict::Blocked(format!("`{required}` failed")));
+                }
+                Some(Verdict::Blocked(_)) => {
+                    return Some(Verdict::Blocked(format!("`{required}` is blocked")));
+                }
+                Some(Verdict::NotRun) => return Some(Verdict::NotRun),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    async fn judge(&mut self, case: &Case) -> Verdict {
+        let mut variables = self.variables.clone();
+        let mut earlier: Vec<(String, Value)> = Vec::new();
+        let mut violations = Vec::new();
+        for step in &case.steps {
+            let observed = match self.observe(step, &variables).await {
+                Ok(Some(observed)) => observed,
+                Ok(None) => return Verdict::NotRun,
+                Err(problem) => {
+                    let at = place(case, step, "request");
+                    let expected = "something that can be sent".to_owned();
+                    return Verdict::Failed(vec![Violation { at, expected, got: problem }]);
+                }
+            };
+            let answers = Answers { this: &observed, earlier: &earlier };
+            let found = step.checks.iter().flat_map(|check| check.violations(&answers));
+            violations.extend(found.map(|it| Violation { at: place(case, step, &it.at), ..it }));
+            if !violations.is_empty() {
+                // Why there is no answer is worth more than that a field of it is missing.
+                if let Some(problem) = observed.get("problem").and_then(Value::as_str)
+                    && observed["kind"] == "none"
+                {
+                    let at = place(case, step, "problem");
+                    let expected = "an answer".to_owned();
+                    violations = vec![Violation { at, expected, got: problem.to_owned() }];
+                }
+                return Verdict::Failed(violations);
+            }
+            for (name, path) in &step.captures {
+                match path.find(&observed) {
+                    Some(value) => variables.insert(name.clone(), value),
+                    None => {
+                        let at = place(case, step, &path.to_string());
+                        let expected = "something, as the next step needs it".to_owned();
+                        let got = "nothing".to_owned();
+                        return Verdict::Failed(vec![Violation { at, expected, got }]);
+                    }
+                };
+            }
+            earlier.push((step.name.clone(), observed));
+        }
+        if case.level != Level::Record {
+            return Verdict::Passed;
+        }
+        let last = earlier.last().map(|(_, answer)| answer).cloned().unwrap_or_default();
+        let seen = case.records.iter().flat_map(|path| path.places(&last));
+        Verdict::Recorded(seen.map(|place| (place.path, shown(place.value.as_ref()))).collect())
+    }
+
+    /// What the server answers, or answered when it was asked the same before; `None` when the budget does not allow to
+    /// ask.
+    async fn observe(
+        &mut self,
+        step: &Step,
+        variables: &BTreeMap<String, Value>,
+    ) -> Result<Option<Value>, String> {
+        let prepared = Prepared::of(&step.ask, &self.target.base_url, variables)?;
+        if !step.ask.fresh
+            && let Some(seen) = self.seen.get(&prepared)
+        {
+            return Ok(Some(seen.clone()));
+        }
+        let times = prepared.times.unwrap_or(1) as u64;
+        let estimate = self.selection.tokens_of(&step.ask) * times;
+        if self.selection.budget.is_some_and(|budget| self.tokens.saturating_add(estimate) > budget) {
+            return Ok(None);
+        }
+        let Observation { value, tokens } = prepared.observe(&self.target).await;
+        self.requests += times;
+        let refused = value["status"].as_u64().is_some_and(|it| it >= 400);
+        self.tokens += if refused { 0 } else { tokens.unwrap_or(estimate) };
+        if !step.ask.fresh {
+            self.seen.insert(prepared, value.clone());
+        }
+        Ok(Some(value))
+    }
+}
+
+/// Where something is, with the step if there are several.
+fn place(case: &Case, step: &Step, path: &str) -> String {
+    if case.steps.len() > 1 { format!("{}: {path}", step.name) } else { path.to_owned() }
+}
