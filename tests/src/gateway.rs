@@ -3,16 +3,17 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
-use serde_json::Value;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use vertex_chat::Environment;
 use vertex_chat_gateway::{AccessEntry, Config, Gateway, Options};
 use vertex_chat_transport::{
-    Clock, Connector, Exchange, HttpConnector, Profile, Request, SystemClock, TransportError,
+    Body, Clock, Connector, Exchange, HttpConnector, Profile, Request, Response, SystemClock, TransportError,
 };
 
 /// A gateway that listens on loopback.
@@ -193,4 +194,49 @@ pub fn before(url: &str, dialect: &str) -> String {
         "[targets.upstream]\nkind = \"openai\"\nbase_url = \"{url}/v1\"\napi_key = \"upstream-key\"\ndialect = \"{dialect}\"\n\
          retries = 0\n[[models]]\nname = \"*\"\nto = [{{ target = \"upstream\" }}]\n"
     )
+}
+
+/// A server on every host, which sends requests for a dedicated endpoint to its own domain.
+#[derive(Debug)]
+pub struct Dedicated {
+    asked: Mutex<Vec<String>>,
+    named: String,
+}
+
+impl Dedicated {
+    /// One that names this domain.
+    #[must_use]
+    pub fn at(named: &str) -> Self {
+        Self { asked: Mutex::default(), named: named.to_owned() }
+    }
+
+    /// The hosts that were asked.
+    ///
+    /// # Panics
+    /// When one who asked has panicked.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<String> {
+        self.asked.lock().expect("no panic while held").clone()
+    }
+}
+
+#[async_trait]
+impl Exchange for Dedicated {
+    async fn send(&self, request: Request) -> Result<Response, TransportError> {
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        let is_own = host.ends_with(".prediction.vertexai.goog");
+        self.asked.lock().expect("no panic while held").push(host);
+        let message = json!({"role": "assistant", "content": "hello"});
+        let body = match is_own {
+            true => json!({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}),
+            false => json!([{"error": {"code": 400, "status": "FAILED_PRECONDITION", "message": format!(
+                "Dedicated Endpoint cannot be accessed through the shared Vertex AI domain aiplatform.googleapis.com. Please access the \
+                 endpoint using its dedicated domain name '{}'", self.named)}}]),
+        };
+        let mut response = Response::new(Body::from(body.to_string()));
+        *response.status_mut() = if is_own { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert("content-type", json);
+        Ok(response)
+    }
 }

@@ -2,18 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says no more than that it failed")]
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::{Value, json};
 use vertex_chat::Environment;
 use vertex_chat_gateway::{Config, Gateway, Options};
-use vertex_chat_tests::gateway::{Got, Served, before};
+use vertex_chat_tests::gateway::{Dedicated, Got, Served, before};
 use vertex_chat_tests::root;
 use vertex_chat_tests::upstream::{Step, Upstream, answer, chunk, chunked_head};
-use vertex_chat_transport::{
-    Always, Body, Exchange, Request, Response, SystemClock, TransportError, async_trait,
-};
+use vertex_chat_transport::{Always, Exchange, Request, SystemClock};
 
 const GEMINI: &str = "google/gemini-2.5-flash";
 
@@ -290,29 +288,6 @@ async fn pain_23_the_developer_api_gets_what_it_knows() {
     assert_eq!(keys, ["messages", "model", "temperature"]);
 }
 
-/// A server on every host, which sends requests for a dedicated endpoint to its own domain.
-#[derive(Debug)]
-struct Dedicated(Mutex<Vec<String>>, String);
-
-#[async_trait]
-impl Exchange for Dedicated {
-    async fn send(&self, request: Request) -> Result<Response, TransportError> {
-        let host = request.uri().host().unwrap_or_default().to_owned();
-        self.0.lock().unwrap().push(host.clone());
-        let is_own = host.ends_with(".prediction.vertexai.goog");
-        let body = match is_own {
-            true => said(&json!({"role": "assistant", "content": "hello"}), "stop"),
-            false => json!([{"error": {"code": 400, "status": "FAILED_PRECONDITION", "message": format!(
-                "Dedicated Endpoint cannot be accessed through the shared Vertex AI domain aiplatform.googleapis.com. Please access the \
-                 endpoint using its dedicated domain name '{}'", self.1)}}]),
-        };
-        let mut response = Response::new(Body::from(body.to_string()));
-        *response.status_mut() = if is_own { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-        response.headers_mut().insert("content-type", "application/json".parse().unwrap());
-        Ok(response)
-    }
-}
-
 #[tokio::test]
 async fn pain_24_a_dedicated_endpoint_is_found_by_its_own_word() {
     const OWN: &str = "12.us-central1-34.prediction.vertexai.goog";
@@ -325,7 +300,7 @@ async fn pain_24_a_dedicated_endpoint_is_found_by_its_own_word() {
             vec!["us-central1-aiplatform.googleapis.com"; 2],
         ),
     ] {
-        let everywhere = Arc::new(Dedicated(Mutex::default(), named.to_owned()));
+        let everywhere = Arc::new(Dedicated::at(named));
         let exchange: Arc<dyn Exchange> = Arc::clone(&everywhere) as _;
         let options = Options::new()
             .connector(Arc::new(Always(exchange)))
@@ -342,7 +317,7 @@ async fn pain_24_a_dedicated_endpoint_is_found_by_its_own_word() {
             request.headers_mut().insert("content-type", "application/json".parse().unwrap());
             assert_eq!(gateway.send(request).await.unwrap().status(), status);
         }
-        assert_eq!(*everywhere.0.lock().unwrap(), hosts);
+        assert_eq!(everywhere.hosts(), hosts);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::run::{Outcome, cargo, root, run, say};
 use crate::{docs, tidy};
 
 /// The crates that users depend on, each after those that it depends on.
-pub(crate) const PUBLISHED: [&str; 9] = [
+pub(crate) const PUBLISHED: [&str; 10] = [
     "vertex-chat-types",
     "vertex-chat-sse",
     "vertex-chat-params",
@@ -17,6 +17,7 @@ pub(crate) const PUBLISHED: [&str; 9] = [
     "vertex-chat",
     "vertex-chat-gateway",
     "vertex-chat-emulator",
+    "vertex-chat-conformance",
     "vertex-chat-cli",
 ];
 

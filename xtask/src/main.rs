@@ -4,6 +4,7 @@ mod bench;
 mod bench_gateway;
 mod ci;
 mod clients;
+mod conformance;
 mod docs;
 mod run;
 mod setup;
@@ -17,6 +18,8 @@ cargo xtask COMMAND
   ci              fmt, clippy, rustdoc, tidy, docs, the consumer projects, the dependency puzzle
   docs            writes the pages that are made from code: docs/parameters.md
   tidy            the arrows between crates, the documents, the dependency counts
+  conformance     the suite against the emulator and the gateway before it, or against what its options name; --mutants judges
+                  the judge; the options are those of `vertex-chat conformance`
   setup           installs what the tests use: Python, Node and Debian packages
   clients         the scripts of docs/clients with newly installed clients against the gateway; [NAME…] [--except NAME…];
                   --manifests checks the folder deploy
@@ -29,6 +32,10 @@ cargo xtask COMMAND
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let ["conformance", rest @ ..] = arguments.as_slice() {
+        // Its exit code says what was found.
+        return conformance::run(rest);
+    }
     let result = match arguments.as_slice() {
         ["ci"] => ci::run_all(),
         ["docs"] => docs::write(),

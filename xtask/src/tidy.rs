@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::run::{Outcome, cargo, output, root, say};
 
 /// Which crate of ours may depend on which. A new arrow is a decision page.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("vertex-chat-types", &[]),
     ("vertex-chat-sse", &[]),
     ("vertex-chat-transport", &[]),
@@ -31,7 +31,12 @@ const ARROWS: [(&str, &[&str]); 10] = [
         "vertex-chat-gateway",
         &["vertex-chat", "vertex-chat-transport", "vertex-chat-sse", "vertex-chat-types"],
     ),
-    ("vertex-chat-cli", &["vertex-chat", "vertex-chat-gateway", "vertex-chat-emulator"]),
+    // Speaks the wire as the rules are written, never through the client.
+    ("vertex-chat-conformance", &["vertex-chat-sse", "vertex-chat-transport"]),
+    (
+        "vertex-chat-cli",
+        &["vertex-chat", "vertex-chat-gateway", "vertex-chat-emulator", "vertex-chat-conformance"],
+    ),
     ("xtask", &[]),
 ];
 

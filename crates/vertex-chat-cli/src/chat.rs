@@ -108,7 +108,9 @@ pub(crate) async fn run(
     interrupts: &mut Interrupts,
 ) -> Result<(), Failure> {
     let embedded = match arguments.emulator {
-        true => Some(Embedded::start(arguments.target.credentials.as_deref(), verbose, Duration::ZERO).await?),
+        true => {
+            Some(Embedded::start(arguments.target.credentials.as_deref(), verbose, Duration::ZERO).await?)
+        }
         false => None,
     };
     let off = arguments.parameters.no_rewrite.iter();

@@ -15,7 +15,9 @@ use http::HeaderMap;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use vertex_chat::Client;
 use vertex_chat::transport::{Connector, HttpConnector, Profile, SystemClock};
-use vertex_chat_conformance::{Credentials, Estimate, Level, Plan, Report, Reports, Run, Suite, Target, Verdict};
+use vertex_chat_conformance::{
+    Credentials, Estimate, Level, Plan, Report, Reports, Run, Suite, Target, Verdict,
+};
 
 use crate::interrupt::Interrupts;
 use crate::target::Target as TargetArguments;
@@ -164,7 +166,9 @@ fn suite(arguments: &ConformanceArguments) -> Result<Suite, Failure> {
             let text = std::fs::read_to_string(&file).map_err(|error| wrong(error.to_string()))?;
             // The group is the folder's name, also when the file was named without one.
             let name = std::path::absolute(&file).unwrap_or(file);
-            suite.add(&name.display().to_string(), &text).map_err(|error| Failure::Usage(error.to_string()))?;
+            suite
+                .add(&name.display().to_string(), &text)
+                .map_err(|error| Failure::Usage(error.to_string()))?;
         }
     }
     Ok(suite)
@@ -218,13 +222,17 @@ async fn local_jobs(
     local: &Local,
 ) -> Result<Vec<Job>, Failure> {
     let mut jobs = Vec::new();
-    let wanted = |profile: &str| arguments.profile.as_deref().is_none_or(|it| it == profile || it == "gateway");
+    let wanted =
+        |profile: &str| arguments.profile.as_deref().is_none_or(|it| it == profile || it == "gateway");
     if let Some(profile) = &arguments.profile {
         suite.profile(profile).map_err(usage)?;
     }
     for server in local::SERVERS {
         let behind = arguments.behind.as_deref().is_none_or(|it| it == server.profile);
-        if !wanted(server.profile) || !behind || arguments.model.as_deref().is_some_and(|it| it != server.model) {
+        if !wanted(server.profile)
+            || !behind
+            || arguments.model.as_deref().is_some_and(|it| it != server.model)
+        {
             continue;
         }
         if arguments.profile.as_deref() != Some("gateway") {
@@ -236,7 +244,8 @@ async fn local_jobs(
     }
     if jobs.is_empty() {
         let models: Vec<&str> = local::SERVERS.iter().map(|it| it.model).collect();
-        let message = format!("the emulator's models here are {}; give a target for another", models.join(", "));
+        let message =
+            format!("the emulator's models here are {}; give a target for another", models.join(", "));
         return Err(Failure::Usage(message));
     }
     Ok(jobs)
@@ -297,7 +306,8 @@ async fn run_one(
 async fn step(run: &mut Run, bar: &ProgressBar, quiet: bool) -> bool {
     let Some(result) = run.next().await else { return false };
     if !quiet && let Verdict::Failed(violations) = &result.verdict {
-        let first = violations.first().map(|it| format!(": at {} expected {}, got {}", it.at, it.expected, it.got));
+        let first =
+            violations.first().map(|it| format!(": at {} expected {}, got {}", it.at, it.expected, it.got));
         let line = format!("FAILED {}{}", result.case.id, first.unwrap_or_default());
         bar.suspend(|| out::note(line));
     }

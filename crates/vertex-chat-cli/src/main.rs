@@ -71,7 +71,8 @@ fn main() -> ExitCode {
     // One thread is enough for everything but serving many, and cheaper.
     let mut builder = match program.command {
         Command::Serve(_) | Command::Conformance(_)
-            if std::thread::available_parallelism().is_ok_and(|it| it.get() > 1) => {
+            if std::thread::available_parallelism().is_ok_and(|it| it.get() > 1) =>
+        {
             tokio::runtime::Builder::new_multi_thread()
         }
         _ => tokio::runtime::Builder::new_current_thread(),

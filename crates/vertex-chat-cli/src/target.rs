@@ -41,7 +41,9 @@ pub(crate) struct Target {
 impl Target {
     /// Whether a server is named here, and not left to the environment.
     pub(crate) fn is_given(&self) -> bool {
-        [&self.project, &self.location, &self.endpoint, &self.host, &self.base_url].into_iter().any(Option::is_some)
+        [&self.project, &self.location, &self.endpoint, &self.host, &self.base_url]
+            .into_iter()
+            .any(Option::is_some)
     }
 
     /// A client. Where nothing names a project, whoever knows it is asked.

@@ -234,7 +234,11 @@ impl Case {
         }
         match (file.level, file.mutant.is_empty(), &file.exempt) {
             (Level::Record, ..) | (_, false, None) | (_, true, Some(_)) => {}
-            _ => return Err(wrong("it has either a mutant that breaks it or `exempt` that says why not".to_owned())),
+            _ => {
+                return Err(wrong(
+                    "it has either a mutant that breaks it or `exempt` that says why not".to_owned(),
+                ));
+            }
         }
         Ok(Self {
             id: file.id,
@@ -295,7 +299,8 @@ pub(crate) fn read_exchanges(text: &str) -> Result<BTreeMap<String, Ask>, String
 fn read_ask(table: toml::Table) -> Result<Ask, String> {
     let ask: Ask = table.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
     if let Some(body) = &ask.body {
-        let parsed: Value = serde_json::from_str(body).map_err(|error| format!("`body` is not JSON: {error}"))?;
+        let parsed: Value =
+            serde_json::from_str(body).map_err(|error| format!("`body` is not JSON: {error}"))?;
         if ask.raw_body.is_some() || parsed.is_null() {
             return Err("`body` is null, or stands beside `raw_body`".to_owned());
         }
@@ -321,7 +326,8 @@ fn read_ask(table: toml::Table) -> Result<Ask, String> {
 pub(crate) fn fill(value: &mut Value, variables: &BTreeMap<String, Value>) -> Result<(), String> {
     match value {
         Value::String(text) => {
-            if let Some(whole) = text.strip_prefix('$').filter(|it| !it.starts_with('{') && !it.contains(' ')) {
+            if let Some(whole) = text.strip_prefix('$').filter(|it| !it.starts_with('{') && !it.contains(' '))
+            {
                 *value = variables.get(whole).cloned().ok_or_else(|| format!("`${whole}` is not known"))?;
             } else if text.contains("${") {
                 *text = fill_text(text, variables)?;
@@ -339,7 +345,8 @@ pub(crate) fn fill_text(text: &str, variables: &BTreeMap<String, Value>) -> Resu
     let mut filled = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
-        let (name, after) = after.split_once('}').ok_or_else(|| format!("`{text}`: a `${{` without its `}}`"))?;
+        let (name, after) =
+            after.split_once('}').ok_or_else(|| format!("`{text}`: a `${{` without its `}}`"))?;
         filled.push_str(before);
         match variables.get(name) {
             Some(Value::String(value)) => filled.push_str(value),
@@ -358,7 +365,8 @@ mod tests {
 
     use super::*;
 
-    const HEAD: &str = "id = \"c\"\ntitle = \"t\"\nrule = \"r\"\nsource = \"s\"\nbreaks = \"b\"\nprofiles = [\"any\"]\n";
+    const HEAD: &str =
+        "id = \"c\"\ntitle = \"t\"\nrule = \"r\"\nsource = \"s\"\nbreaks = \"b\"\nprofiles = [\"any\"]\n";
 
     fn parse(rest: &str) -> Result<Case, String> {
         let exchanges = read_exchanges("[hello]\nbody = '{\"model\": \"$model\"}'").unwrap();

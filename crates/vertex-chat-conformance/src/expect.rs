@@ -226,8 +226,9 @@ impl Check {
             match test {
                 Test::Unique | Test::Alike => {
                     let values: Vec<&Value> = places.iter().filter_map(|it| it.value.as_ref()).collect();
-                    let same =
-                        |i: usize| values[..i].iter().any(|it| (*it == values[i]) == matches!(test, Test::Unique));
+                    let same = |i: usize| {
+                        values[..i].iter().any(|it| (*it == values[i]) == matches!(test, Test::Unique))
+                    };
                     if values.len() < places.len() || (1..values.len()).any(same) {
                         violations.push(Violation {
                             at: self.path.to_string(),

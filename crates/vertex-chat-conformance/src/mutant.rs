@@ -197,7 +197,9 @@ impl EditFile {
     fn read(self) -> Result<Edit, String> {
         let to = match (self.to, self.to_json) {
             (Some(to), None) => Some(serde_json::to_value(to).map_err(|error| error.to_string())?),
-            (None, Some(text)) => Some(serde_json::from_str(&text).map_err(|error| format!("`to_json`: {error}"))?),
+            (None, Some(text)) => {
+                Some(serde_json::from_str(&text).map_err(|error| format!("`to_json`: {error}"))?)
+            }
             (None, None) => None,
             (Some(_), Some(_)) => return Err("`to` beside `to_json`".to_owned()),
         };
@@ -213,7 +215,8 @@ impl EditFile {
             (None, None, None, Some(deed)) => Change::Do(deed, to.unwrap_or_default()),
             _ => return Err("an edit has one of `set`, `remove`, `rename` and `do`".to_owned()),
         };
-        let checks = |list: &[Expectation]| list.iter().map(Expectation::check).collect::<Result<Vec<_>, _>>();
+        let checks =
+            |list: &[Expectation]| list.iter().map(Expectation::check).collect::<Result<Vec<_>, _>>();
         Ok(Edit {
             on: self.on,
             deed: change,
@@ -258,7 +261,10 @@ struct Broken {
 
 impl fmt::Debug for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Broken").field("server", &self.server).field("edits", &self.edits.len()).finish_non_exhaustive()
+        f.debug_struct("Broken")
+            .field("server", &self.server)
+            .field("edits", &self.edits.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -298,9 +304,14 @@ impl Exchange for Broken {
         if !edits.is_empty() {
             response = self.change(response, &edits, &variables).await?;
         }
-        if self.edits.iter().any(|it| matches!(it.deed, Change::Do(Deed::DieAfterCancel | Deed::OneAtATime, _))) {
+        if self
+            .edits
+            .iter()
+            .any(|it| matches!(it.deed, Change::Do(Deed::DieAfterCancel | Deed::OneAtATime, _)))
+        {
             let (head, body) = response.into_parts();
-            let watched = Watched { body, ended: false, cancelled: Arc::clone(&self.cancelled), _alone: alone };
+            let watched =
+                Watched { body, ended: false, cancelled: Arc::clone(&self.cancelled), _alone: alone };
             response = Response::from_parts(head, Body::stream(watched));
         }
         Ok(response)
@@ -352,10 +363,8 @@ impl Edit {
     }
 
     fn is_of_answer(&self) -> bool {
-        let in_advance = matches!(
-            self.deed,
-            Change::Do(Deed::Refuse | Deed::OneAtATime | Deed::DieAfterCancel, _)
-        );
+        let in_advance =
+            matches!(self.deed, Change::Do(Deed::Refuse | Deed::OneAtATime | Deed::DieAfterCancel, _));
         !in_advance && !matches!(self.on, On::Request | On::RequestHeaders | On::RequestLine)
     }
 
@@ -540,7 +549,8 @@ impl Events {
             if event.data == "[DONE]" {
                 done += 1;
             } else {
-                let chunk = serde_json::from_str(&event.data).unwrap_or_else(|_| event.data.to_string().into());
+                let chunk =
+                    serde_json::from_str(&event.data).unwrap_or_else(|_| event.data.to_string().into());
                 list.push(Event { chunk, bare: false });
             }
         }

@@ -122,7 +122,8 @@ impl Prepared {
 
     async fn exchange(&self, target: &Target) -> Result<(Response, Duration), String> {
         let mut request = Request::new(Bytes::from(self.body.clone()));
-        *request.method_mut() = Method::from_bytes(self.method.as_bytes()).map_err(|error| error.to_string())?;
+        *request.method_mut() =
+            Method::from_bytes(self.method.as_bytes()).map_err(|error| error.to_string())?;
         *request.uri_mut() = self.url.parse().map_err(|error| format!("{}: {error}", self.url))?;
         let headers = request.headers_mut();
         if !self.body.is_empty() {
@@ -227,7 +228,8 @@ fn describe(error: &TransportError) -> String {
 fn headers_of(headers: &HeaderMap) -> Value {
     let mut all = Map::new();
     for name in headers.keys() {
-        let values: Vec<_> = headers.get_all(name).iter().map(|it| String::from_utf8_lossy(it.as_bytes())).collect();
+        let values: Vec<_> =
+            headers.get_all(name).iter().map(|it| String::from_utf8_lossy(it.as_bytes())).collect();
         all.insert(name.as_str().to_owned(), values.join(", ").into());
     }
     Value::Object(all)
@@ -366,8 +368,7 @@ impl Events {
             _ => "elsewhere".into(),
         };
         let has_choices = |i: &usize| self.chunks[*i]["choices"].as_array().is_some_and(|it| !it.is_empty());
-        let choices: Vec<Value> =
-            self.choices.iter().map(|(index, choice)| choice.to_json(*index)).collect();
+        let choices: Vec<Value> = self.choices.iter().map(|(index, choice)| choice.to_json(*index)).collect();
         json!({
             "first": self.chunks.first(),
             "last": self.chunks.last(),
@@ -497,7 +498,11 @@ fn line_ends(bytes: &[u8]) -> Vec<&'static str> {
         after_cr = *byte == b'\r';
     }
     cr |= after_cr;
-    [(lf, "lf"), (crlf, "crlf"), (cr, "cr")].into_iter().filter(|(used, _)| *used).map(|(_, word)| word).collect()
+    [(lf, "lf"), (crlf, "crlf"), (cr, "cr")]
+        .into_iter()
+        .filter(|(used, _)| *used)
+        .map(|(_, word)| word)
+        .collect()
 }
 
 #[cfg(test)]
@@ -532,7 +537,10 @@ mod tests {
         };
         let seen = events(&format!("{}{}{{\"error\":{{}}}}\r\ndata: x\n\n", call("f"), call("f")));
         let call = &seen["choices"][0]["tool_calls"][0];
-        assert_eq!((&call["name"], &call["names"], &call["arguments"]), (&json!("ff"), &json!(2), &json!("11")));
+        assert_eq!(
+            (&call["name"], &call["names"], &call["arguments"]),
+            (&json!("ff"), &json!(2), &json!("11"))
+        );
         assert_eq!(seen["stray"].as_array().unwrap().len(), 1);
         assert_eq!((&seen["not_json"], &seen["line_ends"]), (&json!(1), &json!(["lf", "crlf"])));
         assert_eq!(seen["done"], 0);

@@ -51,9 +51,11 @@ impl Path {
                 };
                 hops.push(match inside {
                     "*" => Hop::Every,
-                    number => Hop::Item(number.parse().map_err(|_| {
-                        format!("`{text}`: `[{number}]` is neither a whole number nor `*`")
-                    })?),
+                    number => {
+                        Hop::Item(number.parse().map_err(|_| {
+                            format!("`{text}`: `[{number}]` is neither a whole number nor `*`")
+                        })?)
+                    }
                 });
                 rest = after;
             } else if let Some(after) = rest.strip_prefix('|') {

@@ -68,10 +68,14 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(selection: &Selection, target: &str, model: &str, mut results: Vec<CaseResult>) -> Self {
-        results.sort_by(|one, other| {
-            (&one.case.group, &one.case.id).cmp(&(&other.case.group, &other.case.id))
-        });
+    pub(crate) fn new(
+        selection: &Selection,
+        target: &str,
+        model: &str,
+        mut results: Vec<CaseResult>,
+    ) -> Self {
+        results
+            .sort_by(|one, other| (&one.case.group, &one.case.id).cmp(&(&other.case.group, &other.case.id)));
         Self {
             target: target.to_owned(),
             model: model.to_owned(),
@@ -147,7 +151,11 @@ impl Report {
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut out = format!("{}\n\n", self.title());
-        let _ = writeln!(out, "{:<24} {:>7} {:>7} {:>8} {:>8}", "group", "passed", "failed", "blocked", "skipped");
+        let _ = writeln!(
+            out,
+            "{:<24} {:>7} {:>7} {:>8} {:>8}",
+            "group", "passed", "failed", "blocked", "skipped"
+        );
         for (group, results) in self.of_groups() {
             let count = |word: &str| results.iter().filter(|it| it.verdict.as_str() == word).count();
             let (passed, failed) = (count("passed"), count("failed"));
@@ -220,8 +228,9 @@ impl Report {
         let behind = self.behind.as_ref().map(|it| format!("/{it}")).unwrap_or_default();
         for (group, results) in self.of_groups() {
             let failed = results.iter().filter(|it| matches!(it.verdict, Verdict::Failed(_))).count();
-            let ran =
-                results.iter().filter(|it| matches!(it.verdict, Verdict::Passed | Verdict::Failed(_) | Verdict::Recorded(_)));
+            let ran = results.iter().filter(|it| {
+                matches!(it.verdict, Verdict::Passed | Verdict::Failed(_) | Verdict::Recorded(_))
+            });
             let skipped = results.len() - ran.count();
             let _ = writeln!(
                 out,
@@ -255,7 +264,12 @@ impl Report {
         for (group, results) in self.of_groups() {
             let count = |word: &str| results.iter().filter(|it| it.verdict.as_str() == word).count();
             let (passed, failed) = (count("passed"), count("failed"));
-            let _ = writeln!(out, "| {group} | {passed} | {failed} | {} | {} |", count("blocked"), count("skipped"));
+            let _ = writeln!(
+                out,
+                "| {group} | {passed} | {failed} | {} | {} |",
+                count("blocked"),
+                count("skipped")
+            );
         }
         for (i, result) in self.failed().enumerate() {
             if i == 0 {
@@ -266,10 +280,12 @@ impl Report {
             if let Verdict::Failed(violations) = &result.verdict {
                 out.push_str("| at | expected | got |\n|---|---|---|\n");
                 for it in violations {
-                    let _ = writeln!(out, "| {} | {} | {} |", cell(&it.at), cell(&it.expected), cell(&it.got));
+                    let _ =
+                        writeln!(out, "| {} | {} | {} |", cell(&it.at), cell(&it.expected), cell(&it.got));
                 }
             }
-            let _ = writeln!(out, "\nWhy it matters: {} Source: {}.", inline(&case.breaks), inline(&case.source));
+            let _ =
+                writeln!(out, "\nWhy it matters: {} Source: {}.", inline(&case.breaks), inline(&case.source));
         }
         let reasons = self.by_reason();
         if !reasons.is_empty() {
@@ -306,7 +322,8 @@ fn case_json(result: &CaseResult) -> Value {
     });
     match &result.verdict {
         Verdict::Failed(violations) => {
-            let list = violations.iter().map(|it| json!({"at": it.at, "expected": it.expected, "got": it.got}));
+            let list =
+                violations.iter().map(|it| json!({"at": it.at, "expected": it.expected, "got": it.got}));
             json["violations"] = list.collect();
         }
         Verdict::Blocked(because) | Verdict::Skipped(because) => json["because"] = because.as_str().into(),
@@ -325,7 +342,8 @@ fn junit_case(out: &mut String, group: &str, result: &CaseResult) {
         Verdict::Passed => out.push_str("/>\n"),
         Verdict::Recorded(seen) => {
             let text: Vec<String> = seen.iter().map(|(path, value)| format!("{path} = {value}")).collect();
-            let _ = writeln!(out, ">\n      <system-out>{}</system-out>\n    </testcase>", xml(&text.join("\n")));
+            let _ =
+                writeln!(out, ">\n      <system-out>{}</system-out>\n    </testcase>", xml(&text.join("\n")));
         }
         Verdict::Failed(violations) => {
             let text: Vec<String> = violations
@@ -342,7 +360,8 @@ fn junit_case(out: &mut String, group: &str, result: &CaseResult) {
         }
         Verdict::Blocked(because) | Verdict::Skipped(because) => {
             let word = result.verdict.as_str();
-            let _ = writeln!(out, ">\n      <skipped message=\"{word}: {}\"/>\n    </testcase>", xml(because));
+            let _ =
+                writeln!(out, ">\n      <skipped message=\"{word}: {}\"/>\n    </testcase>", xml(because));
         }
         Verdict::NotRun => {
             let _ = writeln!(out, ">\n      <skipped message=\"not run\"/>\n    </testcase>");

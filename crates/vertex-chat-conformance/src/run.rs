@@ -65,6 +65,7 @@ pub struct Target {
     name: Option<String>,
     credentials: Option<Arc<dyn Credentials>>,
     limit: Option<u64>,
+    is_emulator: bool,
 }
 
 /// A base URL that is none.
@@ -99,11 +100,21 @@ impl Target {
         let uri: http::Uri = base_url.parse().map_err(|_| wrong())?;
         let scheme = uri.scheme_str().unwrap_or_default();
         // A password in a URL would be in the report.
-        if !["http", "https"].contains(&scheme) || uri.authority().is_none_or(|it| it.as_str().contains('@')) {
+        if !["http", "https"].contains(&scheme) || uri.authority().is_none_or(|it| it.as_str().contains('@'))
+        {
             return Err(wrong());
         }
         let (base_url, model) = (base_url.to_owned(), model.to_owned());
-        Ok(Self { exchange, clock, base_url, model, name: None, credentials: None, limit: None })
+        Ok(Self {
+            exchange,
+            clock,
+            base_url,
+            model,
+            name: None,
+            credentials: None,
+            limit: None,
+            is_emulator: false,
+        })
     }
 
     /// Is called so in reports, in place of its base URL.
@@ -127,18 +138,28 @@ impl Target {
         self
     }
 
-    /// What cannot be asked of it for want of credentials.
+    /// Is the emulator, or stands before it: misbehaviour can be asked of it by a model's name.
+    #[must_use]
+    pub fn emulated(mut self) -> Self {
+        self.is_emulator = true;
+        self
+    }
+
+    /// What cannot be asked of it, whatever it is.
     pub(crate) fn lacks(&self) -> Vec<(&'static str, &'static str)> {
-        match &self.credentials {
-            None => vec![
-                ("authentication", "no credentials are sent, so it cannot be told whether they are checked"),
-                ("expired-token", "no token that has expired is at hand"),
-            ],
-            Some(it) if it.expired().is_none() => {
-                vec![("expired-token", "no token that has expired is at hand")]
-            }
-            Some(_) => Vec::new(),
+        let credentials = self.credentials.as_ref();
+        let mut lacks = Vec::new();
+        if credentials.is_none() {
+            let because = "no credentials are sent, so it cannot be told whether they are checked";
+            lacks.push(("authentication", because));
         }
+        if credentials.is_none_or(|it| it.expired().is_none()) {
+            lacks.push(("expired-token", "no token that has expired is at hand"));
+        }
+        if !self.is_emulator {
+            lacks.push(("emulator", "a server that is not the emulator cannot be told to misbehave"));
+        }
+        lacks
     }
 
     pub(crate) async fn credentials(&self, auth: Auth) -> Result<HeaderMap, String> {
@@ -225,9 +246,19 @@ pub struct Run {
 impl Run {
     pub(crate) fn new(selection: Selection, target: Target) -> Self {
         let limit = target.limit.unwrap_or(selection.limit);
-        let variables =
-            BTreeMap::from([("model".to_owned(), target.model.clone().into()), ("limit".to_owned(), limit.into())]);
-        Self { selection, target, variables, seen: BTreeMap::new(), results: Vec::new(), requests: 0, tokens: 0 }
+        let variables = BTreeMap::from([
+            ("model".to_owned(), target.model.clone().into()),
+            ("limit".to_owned(), limit.into()),
+        ]);
+        Self {
+            selection,
+            target,
+            variables,
+            seen: BTreeMap::new(),
+            results: Vec::new(),
+            requests: 0,
+            tokens: 0,
+        }
     }
 
     /// Runs the next case. `None` when all have run.

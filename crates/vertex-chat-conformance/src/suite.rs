@@ -180,7 +180,8 @@ impl Suite {
     /// When it cannot be read, or something is wrong with it.
     pub fn from_folder(folder: &Path) -> Result<Self, SuiteError> {
         let read = |name: &str| -> Result<Vec<(String, String)>, SuiteError> {
-            let wrong = |error: std::io::Error| SuiteError(format!("{}: {error}", folder.join(name).display()));
+            let wrong =
+                |error: std::io::Error| SuiteError(format!("{}: {error}", folder.join(name).display()));
             let mut files = Vec::new();
             collect(&folder.join(name), 0, &mut files).map_err(wrong)?;
             files.sort();
@@ -374,7 +375,8 @@ impl Suite {
         let mut cases: Vec<(Arc<Case>, Fate)> = Vec::new();
         for case in self.ordered().unwrap_or_default() {
             let of_level = case.level >= plan.level || case.level == Level::Record;
-            if !case.applies_to(&ids) || !of_level || wanted.as_ref().is_some_and(|it| !it.contains(&case.id)) {
+            if !case.applies_to(&ids) || !of_level || wanted.as_ref().is_some_and(|it| !it.contains(&case.id))
+            {
                 continue;
             }
             let lacked = case.needs.iter().find_map(|it| lacks.get(it.as_str()).map(|because| (it, because)));

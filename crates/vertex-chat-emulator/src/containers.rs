@@ -203,8 +203,8 @@ fn read_vllm(body: &[u8], headers: &HeaderMap, served: Option<&[String]>) -> Res
     out_of_range("top_p", request.top_p, f64::MIN_POSITIVE, 1.0)?;
     out_of_range("presence_penalty", request.presence_penalty, -2.0, 2.0)?;
     out_of_range("frequency_penalty", request.frequency_penalty, -2.0, 2.0)?;
-    if request.n.is_some_and(|n| n < 1) {
-        return Err(Refused::new("n", "n must be at least 1."));
+    if let Some(n) = request.n.filter(|n| *n < 1) {
+        return Err(Refused::new("", format!("n must be at least 1, got {n}.")));
     }
     if let Some(tokens) = request.max_completion_tokens.or(request.max_tokens).filter(|it| *it < 1) {
         let message =

@@ -674,7 +674,12 @@ impl Emulator {
         let always = self.state().quirks;
         let asked = match Asked::read(request.body(), always) {
             Ok(asked) => asked,
-            Err(message) => return place.backend().error(&GoogleError::invalid(message), "model"),
+            Err(message) => {
+                let mut response = place.backend().error(&GoogleError::invalid(message), "model");
+                // Whatever number the service has for it.
+                *response.status_mut() = StatusCode::BAD_REQUEST;
+                return response;
+            }
         };
         let accepted = match place {
             Place::Openapi(parent) => {

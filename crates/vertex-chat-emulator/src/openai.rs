@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 use vertex_chat_transport::{Request, Response};
-use vertex_chat_types::ChatRequest;
+use vertex_chat_types::{ChatRequest, ServiceTier};
 
 use crate::API_KEY;
 use crate::containers::is_not_json;
@@ -164,13 +164,13 @@ pub(crate) fn accept(asked: &Asked, headers: &HeaderMap) -> Result<Accepted, Ope
         )
     })?;
     rules::check_fields(&body)?;
-    let request = vertex_chat_types::from_slice::<ChatRequest>(&asked.body)
-        .map_err(|error| rules::invalid_type(error.path(), error.message()))?;
-    let model = request.model.as_deref().unwrap_or_default();
+    let model = body["model"].as_str().unwrap_or_default();
     if !MODELS.iter().any(|(known, _)| *known == model) {
         return Err(no_such_model(model));
     }
     rules::check_messages(&body)?;
+    let request = vertex_chat_types::from_slice::<ChatRequest>(&asked.body)
+        .map_err(|error| rules::invalid_type(error.path(), error.message()))?;
     rules::check_tools(&request, &body)?;
     rules::check_rest(&request, &body)?;
     let model = asked.named.clone().unwrap_or_default();
@@ -184,7 +184,7 @@ pub(crate) fn effort(model: &str) -> &'static str {
 
 /// The tier that serves a request.
 pub(crate) fn tier_served(request: &ChatRequest) -> &str {
-    match request.service_tier.as_ref().map(|it| it.as_str()) {
+    match request.service_tier.as_ref().map(ServiceTier::as_str) {
         None | Some("auto") => "default",
         // OpenAI shows the one as the other.
         Some("fast") => "priority",

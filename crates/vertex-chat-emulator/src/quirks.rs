@@ -516,7 +516,15 @@ pub(crate) fn events(quirks: Quirks, mut chunks: Vec<Value>) -> Vec<String> {
     let breaks_off = quirks.has(Quirk::BareErrorInStream) || quirks.has(Quirk::DataErrorInStream);
     if quirks.has(Quirk::TruncatedStream) || breaks_off {
         let end = chunks.iter().position(ends).unwrap_or(chunks.len());
-        chunks.truncate(if breaks_off { end.div_ceil(2) } else { end });
+        chunks.truncate(if breaks_off { end.div_ceil(2) } else { end }.max(1));
+        // Where all is said in one chunk, it loses what says that it is the last.
+        if let Some(only) = chunks.first_mut().filter(|_| end == 0) {
+            only.as_object_mut().map(|it| it.remove("usage"));
+            for choice in choices(only).filter_map(Value::as_object_mut) {
+                choice.remove("finish_reason");
+                choice.remove("finishReason");
+            }
+        }
     }
     let mut events: Vec<String> = chunks.iter().map(|chunk| event(&chunk.to_string())).collect();
     if quirks.has(Quirk::BareErrorInStream) {
@@ -560,6 +568,15 @@ mod tests {
         assert!(Quirk::ALL.len() <= 64, "a set of quirks is one word");
         let all: Quirks = Quirk::ALL.iter().copied().collect();
         assert_eq!(all.0.count_ones() as usize, Quirk::ALL.len());
+    }
+
+    #[test]
+    fn the_crate_s_page_has_every_quirk() {
+        let page = include_str!("lib.rs");
+        for quirk in Quirk::ALL {
+            let row = format!("//! | `{quirk}` | {} | {} |\n", quirk.sentence(), quirk.origin());
+            assert!(page.contains(&row), "{row}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What OpenAI takes in a request for a chat completion, and how it says that something is wrong.
 
+use std::fmt::Display;
+
 use serde_json::{Map, Value};
 use vertex_chat_types::{ChatRequest, ToolChoice, ToolMode};
 
@@ -124,6 +126,8 @@ fn check_field(name: &str, kind: &Kind, value: &Value) -> Result<(), OpenAiError
         Kind::Object => "an object",
         Kind::Whole(least, most) => match value.as_i64() {
             Some(number) => return in_range(name, "integer", number, *least, *most),
+            // What is a whole number, and larger than any that is allowed.
+            None if value.is_u64() => return in_range(name, "integer", i128::MAX, 0, i128::from(*most)),
             None => "an integer",
         },
         Kind::Number(least, most) => match value.as_f64() {
@@ -145,34 +149,27 @@ fn check_field(name: &str, kind: &Kind, value: &Value) -> Result<(), OpenAiError
     Err(invalid_type(name, &format!("expected {expected}, but got {} instead.", what(value))))
 }
 
-fn in_range<T: PartialOrd + std::fmt::Display>(
+/// Whether a number is from `least` to `most`; `kind` is what OpenAI calls it.
+fn in_range<T: PartialOrd + Display + Copy>(
     name: &str,
     kind: &str,
     number: T,
     least: T,
     most: T,
 ) -> Result<(), OpenAiError> {
-    let (side, sign, bound, code) = if number < least {
-        (
-            "below minimum",
-            ">=",
-            least,
-            if kind == "integer" { "integer_below_min_value" } else { "decimal_below_min_value" },
-        )
+    let (place, expected, code) = if number < least {
+        let code = if kind == "integer" { "integer_below_min_value" } else { "decimal_below_min_value" };
+        ("below minimum", format!(">= {least}"), code)
     } else if number > most {
-        (
-            "above maximum",
-            "<=",
-            most,
-            if kind == "integer" { "integer_above_max_value" } else { "decimal_above_max_value" },
-        )
+        let code = if kind == "integer" { "integer_above_max_value" } else { "decimal_above_max_value" };
+        ("above maximum", format!("<= {most}"), code)
     } else {
         return Ok(());
     };
     let message = format!(
-        "Invalid '{name}': {kind} {side} value. Expected a value {sign} {bound}, but got {number} instead."
+        "Invalid '{name}': {kind} {place} value. Expected a value {expected}, but got {number} instead."
     );
-    Err(OpenAiError::invalid(message).with_param(name).with_code(code))
+    Err(wrong(name, message).with_code(code))
 }
 
 /// What a value is, with its article.

@@ -370,10 +370,10 @@ impl Accepted {
             let mut chunks = VecDeque::new();
             for (position, (delta, logprobs)) in deltas.into_iter().enumerate() {
                 let ends_here = google && position == last;
-                chunks.push_back(self.chunk(index, delta, logprobs, ends_here.then_some(finish), pen));
+                chunks.push_back(self.chunk(index, delta, &logprobs, ends_here.then_some(finish), pen));
             }
             if !google {
-                let mut last = self.chunk(index, json!({}), Value::Null, Some(finish), pen);
+                let mut last = self.chunk(index, json!({}), &Value::Null, Some(finish), pen);
                 if self.backend == VLLM {
                     last["choices"][0]["stop_reason"] = json!(answer.stopped_by);
                 }
@@ -431,7 +431,7 @@ impl Accepted {
         &self,
         index: usize,
         mut delta: Value,
-        logprobs: Value,
+        logprobs: &Value,
         finish: Option<&str>,
         pen: &Pen,
     ) -> Value {
@@ -512,8 +512,8 @@ impl Accepted {
         if self.backend.is_google() && self.streams_arguments() && !is_function {
             return googles_fragments(answer);
         }
-        if self.backend == Backend::OpenAi {
-            return openai_fragments(answer);
+        if self.backend.streams_as_openai() {
+            return openai_fragments(answer, self.backend == VLLM);
         }
         let whole = |position: usize| {
             let one = Answer { calls: vec![answer.calls[position].clone()], ..Answer::default() };
@@ -559,8 +559,9 @@ fn fragments(text: &str) -> Vec<String> {
     characters.chunks(FRAGMENT_CHARS).map(|part| part.iter().collect()).collect()
 }
 
-/// Calls in fragments as OpenAI streams them: the first says whose they are, the others have a position and text.
-fn openai_fragments(answer: &Answer) -> Vec<Value> {
+/// Calls in fragments as OpenAI streams them: the first says whose they are, the others have a position and text. vLLM's
+/// first has no arguments, not even empty ones, and each says that there is no content.
+fn openai_fragments(answer: &Answer, is_vllm: bool) -> Vec<Value> {
     let mut deltas = Vec::new();
     for (position, call) in answer.calls.iter().enumerate() {
         if call.is_function {
@@ -569,12 +570,20 @@ fn openai_fragments(answer: &Answer) -> Vec<Value> {
             deltas.extend(rest.iter().map(|part| json!({"function_call": {"arguments": part}})));
             continue;
         }
-        let (kind, text) = if call.is_custom { ("custom", "input") } else { ("function", "arguments") };
-        let head =
-            json!({"index": position, "id": call.id, "type": kind, kind: {"name": call.name, text: ""}});
-        deltas.push(json!({"tool_calls": [head]}));
-        for part in fragments(&call.arguments) {
-            deltas.push(json!({"tool_calls": [{"index": position, kind: {text: part}}]}));
+        let (kind, text) =
+            if call.is_custom && !is_vllm { ("custom", "input") } else { ("function", "arguments") };
+        let mut head = json!({"index": position, "id": call.id, "type": kind, kind: {"name": call.name}});
+        if !is_vllm {
+            head[kind][text] = json!("");
+        }
+        let parts = fragments(&call.arguments);
+        let rest = parts.iter().map(|part| json!({"index": position, kind: {text: part}}));
+        for call in std::iter::once(head).chain(rest) {
+            let mut delta = json!({"tool_calls": [call]});
+            if is_vllm {
+                delta["content"] = Value::Null;
+            }
+            deltas.push(delta);
         }
     }
     deltas

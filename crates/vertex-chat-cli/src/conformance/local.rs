@@ -96,7 +96,7 @@ impl Local {
 
     fn target(&self, server: &Server, host: &str, model: &str) -> Result<Target, Failure> {
         let base_url = format!("{host}{}", path_of(server.kind));
-        let target = new_target(&base_url, model)?.named("the emulator");
+        let target = new_target(&base_url, model)?.named("the emulator").emulated();
         Ok(target.with_credentials(self.credentials(server.kind)))
     }
 
@@ -131,10 +131,16 @@ impl Local {
             Kind::Developer => format!("{with_key}dialect = \"gemini-developer\"\n"),
             Kind::Gemini => format!("kind = \"vertex\"\n{google}"),
             Kind::Vllm => {
-                format!("kind = \"endpoint\"\ndialect = \"vllm\"\nendpoint = {}\n{google}", quoted(VLLM_ENDPOINT))
+                format!(
+                    "kind = \"endpoint\"\ndialect = \"vllm\"\nendpoint = {}\n{google}",
+                    quoted(VLLM_ENDPOINT)
+                )
             }
             Kind::Tgi => {
-                format!("kind = \"endpoint\"\ndialect = \"tgi\"\nendpoint = {}\n{google}", quoted(TGI_ENDPOINT))
+                format!(
+                    "kind = \"endpoint\"\ndialect = \"tgi\"\nendpoint = {}\n{google}",
+                    quoted(TGI_ENDPOINT)
+                )
             }
         };
         let model = quoted(server.model);
@@ -176,7 +182,7 @@ async fn put_on_port(exchange: Arc<dyn Exchange>) -> Result<(String, JoinHandle<
 }
 
 fn gateway_target(host: &str, model: &str) -> Result<Target, Failure> {
-    let target = new_target(&format!("{host}/v1"), model)?.named("the gateway");
+    let target = new_target(&format!("{host}/v1"), model)?.named("the gateway").emulated();
     Ok(target.with_credentials(Arc::new(Key::new(GATEWAY_KEY))))
 }
 
@@ -255,7 +261,10 @@ pub(crate) async fn mutants(
     for (case, because) in &exempt {
         out::line(format_args!("no mutant for {case}: {because}"))?;
     }
-    out::line(format_args!("{} of {count} mutants convicted by their case and by no other", count - faults.len()))?;
+    out::line(format_args!(
+        "{} of {count} mutants convicted by their case and by no other",
+        count - faults.len()
+    ))?;
     if faults.is_empty() { Ok(()) } else { Err(Failure::WrongVerdicts) }
 }
 
