@@ -1,7 +1,7 @@
 """A real engine with a real model: llama.cpp's server with SmolLM2-135M, on a free port of loopback.
 
 Prints its base URL as the first line of stdout and serves until stdin is closed. Arguments: how many tokens an answer
-has at most when the request does not say.
+has at most when the request does not say; the API key that it wants, if it is to want one.
 """
 
 import importlib.util
@@ -25,6 +25,8 @@ def main() -> None:
     parameters.n_ctx = 2048
     parameters.n_parallel = 1
     parameters.n_predict = int(sys.argv[1]) if len(sys.argv) > 1 else 48
+    if len(sys.argv) > 2:
+        parameters.api_keys = [sys.argv[2]]
     parameters.cpuparams.n_threads = 2
     server = xllamacpp.Server(parameters)
     print(f"{server.listening_address}/v1", flush=True)

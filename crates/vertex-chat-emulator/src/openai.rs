@@ -112,26 +112,33 @@ pub(crate) fn route(request: &Request, path: &[&str]) -> Response {
         .with_status(StatusCode::METHOD_NOT_ALLOWED)
         .reply()
     };
-    let answer = match path {
+    // What there is, and how, is said to anybody; the models only to whoever has a key.
+    let id = match path {
+        ["models"] => None,
+        ["models", id] => Some(*id),
         ["chat", "completions"] => return unsupported(),
-        ["models", ..] if path.len() <= 2 && method != Method::GET => return unsupported(),
-        ["models"] => {
-            let models: Vec<Value> = MODELS.iter().map(|(id, created)| model(id, *created)).collect();
-            Ok(json!({"object": "list", "data": models}))
+        _ => {
+            let unknown = OpenAiError::invalid(format!("Invalid URL ({method} {address})"));
+            return unknown.with_code("unknown_url").with_status(StatusCode::NOT_FOUND).reply();
         }
-        ["models", id] => match MODELS.iter().find(|(known, _)| known == id) {
-            Some((id, created)) => Ok(model(id, *created)),
-            None => Err(no_such_model(id)),
-        },
-        _ => Err(OpenAiError::invalid(format!("Invalid URL ({method} {address})"))
-            .with_code("unknown_url")
-            .with_status(StatusCode::NOT_FOUND)),
     };
-    match (authorize(request.headers()), answer) {
-        (_, Err(error)) if error.code == Some("unknown_url") => error.reply(),
-        (Err(error), _) | (Ok(()), Err(error)) => error.reply(),
-        (Ok(()), Ok(answer)) => raw_reply(StatusCode::OK, "application/json", answer.to_string()),
+    if method != Method::GET {
+        return unsupported();
     }
+    if let Err(error) = authorize(request.headers()) {
+        return error.reply();
+    }
+    let answer = match id {
+        None => {
+            let models: Vec<Value> = MODELS.iter().map(|(id, created)| model(id, *created)).collect();
+            json!({"object": "list", "data": models})
+        }
+        Some(id) => match MODELS.iter().find(|(known, _)| *known == id) {
+            Some((id, created)) => model(id, *created),
+            None => return no_such_model(id).reply(),
+        },
+    };
+    raw_reply(StatusCode::OK, "application/json", answer.to_string())
 }
 
 fn model(id: &str, created: u64) -> Value {

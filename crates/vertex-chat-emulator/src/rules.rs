@@ -32,7 +32,7 @@ enum Kind {
     Object,
     /// One of these words.
     Word(&'static [&'static str]),
-    /// What is looked at elsewhere.
+    /// One of these kinds of value.
     Either(&'static [&'static str]),
 }
 
