@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use vertex_chat_auth::{CredentialsOptions, Environment, ExecutableAnswer, TokenSource};
+use vertex_chat_conformance::{self as conformance, Plan, Reports, Suite};
 use vertex_chat_params::{Dialect, Policy, Target, prepare_json, reduce_schema};
 use vertex_chat_sse::{Decoder, Item};
 use vertex_chat_transport::{Always, Body, Exchange, Request, Response, SimulatedClock, TransportError};
@@ -215,4 +216,27 @@ pub fn executable(bytes: &[u8]) {
         Ok(answer) => _ = (answer.has_expired(now), format!("{answer:?}")),
         Err(error) => _ = error.to_string(),
     }
+}
+
+/// What a server says in place of an answer is judged, and a case of anybody's is read or refused.
+///
+/// # Panics
+/// When that is not so.
+pub fn conformance(bytes: &[u8]) {
+    let mut suite = Suite::bundled();
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = suite.add("cases/own/case.toml", text);
+    }
+    let answers = Answers { first: None, status: 200, bytes: bytes.to_vec(), asked: 0.into() };
+    let clock = SimulatedClock::new().with_instant_sleeps(std::time::Duration::from_secs(60));
+    let target = conformance::Target::new(Arc::new(answers), Arc::new(clock), "http://127.0.0.1:1/v1", "m");
+    let plan = Plan::new("openai").case("stream-done").case("chat-answers");
+    let mut run = suite.plan(&plan).expect("the cases are there").run(target.expect("it is a URL"));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    while runtime.block_on(run.next()).is_some() {}
+    let reports = Reports(vec![run.report()]);
+    let _ = (reports.to_json(), reports.to_markdown(), run.report().to_text());
+    // Whatever the server says, the build server can read the report.
+    let junit = reports.to_junit();
+    assert!(!junit.contains(|it: char| it < ' ' && it != '\n'), "{junit:?}");
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use vertex_chat_tests::{entries, root, shared};
 
-const ENTRIES: [fn(&[u8]); 8] = [
+const ENTRIES: [fn(&[u8]); 9] = [
     entries::types,
     entries::sse,
     entries::schema,
@@ -17,6 +17,7 @@ const ENTRIES: [fn(&[u8]); 8] = [
     entries::credentials,
     entries::tokens,
     entries::executable,
+    entries::conformance,
 ];
 
 /// Texts to begin from: a few of our own, and recorded ones where they are.
@@ -34,6 +35,7 @@ static SEEDS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         r#"6{"error":"invalid_grant","error_description":"Invalid JWT Signature."}"#,
         r#"{"version":1,"success":true,"token_type":"urn:ietf:params:oauth:token-type:saml2","saml_response":"s","expiration_time":1767225601}"#,
         r#"{"version":1,"success":false,"code":"401","message":"no"}"#,
+        "id = \"case\"\ntitle = \"t\"\nrule = \"r\"\nsource = \"s\"\nlevel = \"strict\"\nprofiles = [\"any\"]\nbreaks = \"b\"\n[request]\nexchange = \"hello\"\nexpect = [{ at = \"body.choices[0]|json\", is = 1 }]\n[[mutant]]\nname = \"m\"\nedit = [{ on = \"chunk\", set = \"a[*]\", to_json = \"null\" }]\n",
         "event: a\ndata: {\"choices\":[]}\r\n\r\ndata: [DONE]\n\n{\"error\":1}",
     ];
     let mut seeds: Vec<Vec<u8>> = own.iter().map(|it| it.as_bytes().to_vec()).collect();

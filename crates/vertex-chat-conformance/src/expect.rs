@@ -1,5 +1,7 @@
 //! What a case expects of one place of an answer.
 
+use std::borrow::Cow;
+
 use regex_lite::Regex;
 use serde::Deserialize;
 use serde_json::Value;
@@ -183,7 +185,7 @@ impl Other {
         Ok(Self { step, path: Path::parse(path)? })
     }
 
-    fn find(&self, answers: &Answers<'_>) -> Option<Value> {
+    fn find<'a>(&self, answers: &Answers<'a>) -> Option<Cow<'a, Value>> {
         self.path.find(match &self.step {
             Some(step) => answers.of(step)?,
             None => answers.this,
@@ -197,8 +199,8 @@ pub(crate) struct Answers<'a> {
     pub(crate) earlier: &'a [(String, Value)],
 }
 
-impl Answers<'_> {
-    fn of(&self, step: &str) -> Option<&Value> {
+impl<'a> Answers<'a> {
+    fn of(&self, step: &str) -> Option<&'a Value> {
         self.earlier.iter().find(|(name, _)| name == step).map(|(_, answer)| answer)
     }
 }
@@ -225,7 +227,7 @@ impl Check {
         for test in &self.tests {
             match test {
                 Test::Unique | Test::Alike => {
-                    let values: Vec<&Value> = places.iter().filter_map(|it| it.value.as_ref()).collect();
+                    let values: Vec<&Value> = places.iter().filter_map(Place::value).collect();
                     let same = |i: usize| {
                         values[..i].iter().any(|it| (*it == values[i]) == matches!(test, Test::Unique))
                     };
@@ -239,8 +241,8 @@ impl Check {
                 }
                 test => {
                     for place in &places {
-                        if let Some(expected) = test.refuses(place.value.as_ref(), answers) {
-                            let got = shown(place.value.as_ref());
+                        if let Some(expected) = test.refuses(place.value(), answers) {
+                            let got = shown(place.value());
                             violations.push(Violation { at: place.path.clone(), expected, got });
                         }
                     }
@@ -278,10 +280,10 @@ impl Test {
                 let there = other.find(answers);
                 return match there {
                     Some(there) if value.is_some_and(|it| equal(it, &there)) => None,
-                    there => Some(format!("the same as at `{other}`: {}", shown(there.as_ref()))),
+                    there => Some(format!("the same as at `{other}`: {}", shown(there.as_deref()))),
                 };
             }
-            Self::DiffersFrom(other) => value.is_some() && other.find(answers).as_ref() != value,
+            Self::DiffersFrom(other) => value.is_some() && other.find(answers).as_deref() != value,
             Self::SumOf(paths) => {
                 let sum = sum(paths);
                 if number == Some(sum) {

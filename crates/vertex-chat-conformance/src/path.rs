@@ -9,6 +9,7 @@
 //! | `\|length` | to the length of a string in characters, or of an array or object |
 //! | `\|keys` | to the names of an object's members |
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::Value;
@@ -32,10 +33,16 @@ enum Hop {
 
 /// What a path leads to; no value where there is nothing.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Place {
+pub(crate) struct Place<'a> {
     /// The path without `*`.
     pub(crate) path: String,
-    pub(crate) value: Option<Value>,
+    pub(crate) value: Option<Cow<'a, Value>>,
+}
+
+impl Place<'_> {
+    pub(crate) fn value(&self) -> Option<&Value> {
+        self.value.as_deref()
+    }
 }
 
 impl Path {
@@ -81,8 +88,8 @@ impl Path {
     }
 
     /// All places that it leads to. Without a `*` that is one, be there something or not.
-    pub(crate) fn places(&self, root: &Value) -> Vec<Place> {
-        let mut places = vec![Place { path: String::new(), value: Some(root.clone()) }];
+    pub(crate) fn places<'a>(&self, root: &'a Value) -> Vec<Place<'a>> {
+        let mut places = vec![Place { path: String::new(), value: Some(Cow::Borrowed(root)) }];
         for hop in &self.0 {
             places = places.into_iter().flat_map(|place| hop.from(place)).take(PLACES_MAX).collect();
         }
@@ -90,7 +97,7 @@ impl Path {
     }
 
     /// The one value that it leads to.
-    pub(crate) fn find(&self, root: &Value) -> Option<Value> {
+    pub(crate) fn find<'a>(&self, root: &'a Value) -> Option<Cow<'a, Value>> {
         self.places(root).into_iter().next().and_then(|place| place.value)
     }
 
@@ -152,35 +159,52 @@ fn position_in(value: &Value, position: i64) -> Option<usize> {
 }
 
 impl Hop {
-    fn from(&self, place: Place) -> Vec<Place> {
+    fn from<'a>(&self, place: Place<'a>) -> Vec<Place<'a>> {
         let Place { path, value } = place;
-        let one = |path: String, value: Option<Value>| vec![Place { path, value }];
+        let one = |path: String, value: Option<Cow<'a, Value>>| vec![Place { path, value }];
+        let made = |value: Option<Value>| value.map(Cow::Owned);
         match self {
             Self::Member(name) => {
                 let dot = if path.is_empty() { "" } else { "." };
-                one(format!("{path}{dot}{name}"), value.and_then(|it| it.get(name).cloned()))
+                one(format!("{path}{dot}{name}"), value.and_then(|it| inside(it, |it| it.get(name))))
             }
             Self::Item(position) => {
-                let found = value.and_then(|it| it.get(position_in(&it, *position)?).cloned());
+                let item = |it: &'_ Value| position_in(it, *position);
+                let found = value.and_then(|it| {
+                    let position = item(&it)?;
+                    inside(it, |it| it.get(position))
+                });
                 one(format!("{path}[{position}]"), found)
             }
-            Self::Every => match value {
-                Some(Value::Array(items)) => {
-                    let place = |(i, value)| Place { path: format!("{path}[{i}]"), value: Some(value) };
-                    items.into_iter().enumerate().map(place).collect()
-                }
-                _ => Vec::new(),
-            },
+            Self::Every => {
+                let length = value.as_ref().and_then(|it| it.as_array()).map_or(0, Vec::len);
+                let item = |i: usize| Place {
+                    path: format!("{path}[{i}]"),
+                    value: value.clone().and_then(|it| inside(it, |it| it.get(i))),
+                };
+                (0..length.min(PLACES_MAX)).map(item).collect()
+            }
             Self::Json => {
                 let parsed = value.and_then(|it| serde_json::from_str(it.as_str()?).ok());
-                one(format!("{path}|json"), parsed)
+                one(format!("{path}|json"), made(parsed))
             }
-            Self::Length => one(format!("{path}|length"), value.and_then(|it| length(&it)).map(Value::from)),
+            Self::Length => {
+                let length = value.and_then(|it| length(&it)).map(Value::from);
+                one(format!("{path}|length"), made(length))
+            }
             Self::Keys => {
                 let keys = value.and_then(|it| Some(it.as_object()?.keys().cloned().collect()));
-                one(format!("{path}|keys"), keys)
+                one(format!("{path}|keys"), made(keys))
             }
         }
+    }
+}
+
+/// A part of a value: borrowed where the value is.
+fn inside<'a>(value: Cow<'a, Value>, part: impl Fn(&Value) -> Option<&Value>) -> Option<Cow<'a, Value>> {
+    match value {
+        Cow::Borrowed(value) => part(value).map(Cow::Borrowed),
+        Cow::Owned(value) => part(&value).cloned().map(Cow::Owned),
     }
 }
 
@@ -225,7 +249,8 @@ mod tests {
             "content-type": "x",
         });
         let path = Path::parse(path).unwrap();
-        let found: Vec<_> = path.places(&root).into_iter().map(|it| (it.path, it.value)).collect();
+        let found: Vec<_> =
+            path.places(&root).into_iter().map(|it| (it.path, it.value.map(Cow::into_owned))).collect();
         let expected: Vec<_> =
             expected.iter().map(|(path, value)| ((*path).to_owned(), value.clone())).collect();
         assert_eq!(found, expected);

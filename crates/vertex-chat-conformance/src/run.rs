@@ -366,7 +366,7 @@ impl Run {
             }
             for (name, path) in &step.captures {
                 match path.find(&observed) {
-                    Some(value) => variables.insert(name.clone(), value),
+                    Some(value) => variables.insert(name.clone(), value.into_owned()),
                     None => {
                         let at = place(case, step, &path.to_string());
                         let expected = "something, as the next step needs it".to_owned();
@@ -382,7 +382,7 @@ impl Run {
         }
         let last = earlier.last().map(|(_, answer)| answer).cloned().unwrap_or_default();
         let seen = case.records.iter().flat_map(|path| path.places(&last));
-        Verdict::Recorded(seen.map(|place| (place.path, shown(place.value.as_ref()))).collect())
+        Verdict::Recorded(seen.map(|place| (place.path.clone(), shown(place.value()))).collect())
     }
 
     /// What the server answers, or answered when it was asked the same before; `None` when the budget does not allow to
