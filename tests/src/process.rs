@@ -291,7 +291,13 @@ impl Engine {
     /// Starts it; `None` when it is not installed.
     #[must_use]
     pub fn start() -> Option<Self> {
-        let mut running = Running::start(python("engine.py")?.arg("24").stderr(Stdio::null()));
+        Self::start_with(&["24"])
+    }
+
+    /// Starts it with these arguments of the script; `None` when it is not installed.
+    #[must_use]
+    pub fn start_with(arguments: &[&str]) -> Option<Self> {
+        let mut running = Running::start(python("engine.py")?.args(arguments).stderr(Stdio::null()));
         Some(Self { url: running.line(), _running: running })
     }
 }

@@ -7,7 +7,7 @@ use std::process::Output;
 
 use serde_json::Value;
 use vertex_chat_conformance::{Level, REPORT_SCHEMA, Suite};
-use vertex_chat_tests::process::{Folder, Running, run, stderr, stdout, vertex_chat};
+use vertex_chat_tests::process::{Engine, Folder, Running, run, stderr, stdout, vertex_chat};
 use vertex_chat_tests::root;
 use vertex_chat_tests::upstream::{Step, Upstream, answer};
 
@@ -154,6 +154,32 @@ async fn ctrl_c_ends_a_run_with_a_report() {
     let (code, rest) = running.end();
     assert_eq!(code, Some(130));
     assert!(format!("{text}{rest}").contains(" not run"), "{text}{rest}");
+}
+
+/// What a run against a real engine gave when it was last looked at, case by case.
+fn looked_at(engine: &str) -> Value {
+    let path = root().join(format!("docs/conformance/{engine}.json"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn the_deviations_of_llama_cpp_are_found_and_nothing_else_is() {
+    const KEY: &str = "conformance-key";
+    let Some(engine) = Engine::start_with(&["24", KEY]) else { return };
+    let target =
+        ["--base-url", &engine.url, "--model", "smollm2", "--profile", "openai", "--lacks", "images"];
+    let output = run(
+        vertex_chat(&["conformance"])
+            .env("OPENAI_API_KEY", KEY)
+            .args(target)
+            .args(["--quiet", "--json", "-"]),
+        "",
+    );
+    let (report, expected) = (json(&output), looked_at("llamacpp"));
+    for verdict in ["failed", "blocked", "skipped", "passed", "recorded"] {
+        assert_eq!(ids(&report["runs"][0], verdict), ids(&expected["runs"][0], verdict), "{verdict}");
+    }
+    assert!(!report.to_string().contains(KEY), "the key is in no report");
 }
 
 #[test]

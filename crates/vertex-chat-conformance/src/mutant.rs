@@ -575,11 +575,7 @@ impl Events {
             None => {}
             Some(Which::First) => found.truncate(1),
             Some(Which::Last) => found = found.pop().into_iter().collect(),
-            Some(Which::NotFirst) => {
-                if !found.is_empty() {
-                    found.remove(0);
-                }
-            }
+            Some(Which::NotFirst) => drop(found.drain(..found.len().min(1))),
             Some(Which::NotLast) => {
                 found.pop();
             }
