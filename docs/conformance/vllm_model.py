@@ -44,7 +44,6 @@ def main() -> None:
     tokenizer(field).save(str(target / "tokenizer.json"))
     write(target / "tokenizer_config.json", tokenizer_config(field))
     write(target / "generation_config.json", {"eos_token_id": field["tokenizer.ggml.eos_token_id"]})
-    # The last file: the script takes the model for complete when it is there.
     write(target / "config.json", config(field))
 
 

@@ -37,6 +37,19 @@ const IGNORED: [&str; 17] = [
 /// The most characters of a function's name.
 const FUNCTION_NAME_MAX: usize = 128;
 
+/// What the names of Gemini models are made of, beside numbers.
+const GEMINI_WORDS: [&str; 14] = [
+    "pro", "flash", "lite", "ultra", "preview", "exp", "latest", "image", "vision", "live", "audio", "tts",
+    "thinking", "native",
+];
+
+/// Whether a name could be a Gemini model's: lists of them are old within weeks.
+fn is_gemini(name: &str) -> bool {
+    let is_number = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    name.strip_prefix("gemini-")
+        .is_some_and(|rest| rest.split('-').all(|it| is_number(it) || GEMINI_WORDS.contains(&it)))
+}
+
 /// Reads and checks a request to `openapi`, in the words of the service.
 pub(crate) fn accept(asked: &Asked, parent: &str) -> Result<Accepted, GoogleError> {
     let mut request = vertex_chat_types::from_slice::<ChatRequest>(&asked.body);
@@ -54,7 +67,7 @@ pub(crate) fn accept(asked: &Asked, parent: &str) -> Result<Accepted, GoogleErro
         )));
     };
     let backend = match publisher {
-        "google" if name.starts_with("gemini-") => Backend::Gemini,
+        "google" if is_gemini(name) => Backend::Gemini,
         partner if PARTNERS.contains(&partner) => Backend::Partner,
         _ => {
             return Err(GoogleError::new(

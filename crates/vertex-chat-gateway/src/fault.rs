@@ -149,6 +149,8 @@ impl Fault {
         };
         let violation = api.field_violations().first().map(|it| it.field.as_str());
         let param = api.param().or(violation).filter(|it| !it.is_empty());
+        // vLLM's validator counts from the request, clients from its body.
+        let param = param.map(|it| it.strip_prefix("body.").unwrap_or(it));
         Self {
             status,
             message: format!("{words}{separator}{hint}"),

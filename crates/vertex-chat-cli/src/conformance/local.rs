@@ -24,7 +24,7 @@ use crate::{Failure, out};
 /// The wait before each chunk: a stream has to be seen to come bit by bit.
 const PACE: Duration = Duration::from_millis(1);
 /// How many mutants are judged at once; they mostly wait.
-const MUTANTS_AT_ONCE: usize = 8;
+const MUTANTS_AT_ONCE: usize = 24;
 /// The key with which the gateway is asked.
 const GATEWAY_KEY: &str = "conformance-gateway-key";
 
