@@ -355,7 +355,7 @@ async fn pain_27_a_model_of_another_region_says_where_to_look() {
     )
     .await;
     let error = &got.json()["error"];
-    assert_eq!((got.status, &error["code"]), (StatusCode::NOT_FOUND, &json!("NOT_FOUND")));
+    assert_eq!((got.status, &error["code"]), (StatusCode::NOT_FOUND, &json!("model_not_found")));
     assert!(
         error["message"]
             .as_str()

@@ -151,12 +151,20 @@ impl Fault {
         let param = api.param().or(violation).filter(|it| !it.is_empty());
         // vLLM's validator counts from the request, clients from its body.
         let param = param.map(|it| it.strip_prefix("body.").unwrap_or(it));
+        // Clients that fall back to another model look for OpenAI's word.
+        let no_model = status == StatusCode::NOT_FOUND
+            && (param == Some("model") || api.message().starts_with("Publisher Model "));
+        let code = match no_model {
+            true => Some("model_not_found"),
+            false => api.google_status().or(own_code).or(their_word),
+        };
+        let param = if no_model { Some("model") } else { param };
         Self {
             status,
             message: format!("{words}{separator}{hint}"),
             r#type: own_type.map_or(Cow::Borrowed(type_of(status)), |it| Cow::Owned(it.to_owned())),
             param: param.map(str::to_owned),
-            code: api.google_status().or(own_code).or(their_word).map(|it| Cow::Owned(it.to_owned())),
+            code: code.map(|it| Cow::Owned(it.to_owned())),
             retry_after: None,
             should_retry: None,
             is_worth_another: matches!(status.as_u16(), 401 | 403 | 404 | 408 | 429 | 499 | 500..),
