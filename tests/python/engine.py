@@ -22,8 +22,8 @@ def main() -> None:
     parameters.model_alias = {"smollm2"}
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = 0
-    parameters.n_ctx = 2048
-    parameters.n_parallel = 1
+    parameters.n_ctx = 8192
+    parameters.n_parallel = 2
     parameters.n_predict = int(sys.argv[1]) if len(sys.argv) > 1 else 48
     if len(sys.argv) > 2:
         parameters.api_keys = [sys.argv[2]]

@@ -125,6 +125,14 @@ async fn what_fails_is_explained_and_what_stands_on_it_is_blocked() {
     assert!(!text.contains("FAILED stream-done"), "{text}");
 }
 
+#[test]
+fn where_nobody_answers_there_is_nothing_to_judge() {
+    let output = conformance(&["--base-url", "http://127.0.0.1:1/v1", "--model", "m"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("nobody answers at http://127.0.0.1:1/v1"), "{}", stderr(&output));
+    assert_eq!(stdout(&output), "");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_costs_nothing_and_a_budget_is_kept() {
     let good = server("200 OK", r#"{"choices":[],"usage":{"total_tokens":1000}}"#).await;

@@ -283,6 +283,7 @@ async fn run_one(
 ) -> Result<(Report, bool), Failure> {
     let selection = suite.plan_for(&job.plan, &job.model).map_err(usage)?;
     let estimate = selection.estimate();
+    let url = job.target.base_url().to_owned();
     let mut run = selection.run(job.target);
     let bar = bar(run.len(), arguments.quiet);
     if !arguments.quiet {
@@ -294,6 +295,10 @@ async fn run_one(
             next = step(&mut run, &bar, arguments.quiet) => if !next { break true },
             () = interrupts.next() => break false,
         }
+        if let Some(problem) = run.unanswered() {
+            bar.finish_and_clear();
+            return Err(Failure::Local(format!("nobody answers at {url}: {problem}")));
+        }
     };
     bar.finish_and_clear();
     if !arguments.quiet {
@@ -304,8 +309,11 @@ async fn run_one(
 
 /// Runs one case and says at once what became of it, if that is worth a line.
 async fn step(run: &mut Run, bar: &ProgressBar, quiet: bool) -> bool {
-    let Some(result) = run.next().await else { return false };
-    if !quiet && let Verdict::Failed(violations) = &result.verdict {
+    let Some(result) = run.next().await.cloned() else { return false };
+    if run.unanswered().is_none()
+        && !quiet
+        && let Verdict::Failed(violations) = &result.verdict
+    {
         let first =
             violations.first().map(|it| format!(": at {} expected {}, got {}", it.at, it.expected, it.got));
         let line = format!("FAILED {}{}", result.case.id, first.unwrap_or_default());

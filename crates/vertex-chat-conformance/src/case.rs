@@ -140,6 +140,8 @@ pub enum Auth {
     Bad,
     /// Some that were good once.
     Expired,
+    /// Good ones, the name of their scheme in lower case.
+    Lower,
 }
 
 /// A case as its file has it.

@@ -33,6 +33,8 @@ pub(crate) struct Expectation {
     /// The same value as at this path; `step:path` for another step.
     same_as: Option<String>,
     differs_from: Option<String>,
+    /// A larger number than at this path.
+    more_than: Option<String>,
     /// The sum of the numbers at these paths; what is absent counts 0.
     sum_of: Option<Vec<String>>,
     /// At least the sum of the numbers at these paths.
@@ -76,6 +78,7 @@ enum Test {
     Length(Option<usize>, Option<usize>),
     SameAs(Other),
     DiffersFrom(Other),
+    MoreThan(Other),
     SumOf(Vec<Path>),
     AtLeastSumOf(Vec<Path>),
     Unique,
@@ -158,6 +161,9 @@ impl Expectation {
         if let Some(it) = &self.differs_from {
             tests.push(Test::DiffersFrom(Other::parse(it)?));
         }
+        if let Some(it) = &self.more_than {
+            tests.push(Test::MoreThan(Other::parse(it)?));
+        }
         if let Some(it) = &self.sum_of {
             tests.push(Test::SumOf(paths(it)?));
         }
@@ -209,7 +215,7 @@ impl Check {
     /// The steps whose answers it looks at.
     pub(crate) fn steps(&self) -> impl Iterator<Item = &str> {
         self.tests.iter().filter_map(|test| match test {
-            Test::SameAs(other) | Test::DiffersFrom(other) => other.step.as_deref(),
+            Test::SameAs(other) | Test::DiffersFrom(other) | Test::MoreThan(other) => other.step.as_deref(),
             _ => None,
         })
     }
@@ -284,6 +290,14 @@ impl Test {
                 };
             }
             Self::DiffersFrom(other) => value.is_some() && other.find(answers).as_deref() != value,
+            Self::MoreThan(other) => {
+                let there = other.find(answers);
+                let least = there.as_deref().and_then(Value::as_f64);
+                if number.zip(least).is_some_and(|(number, least)| number > least) {
+                    return None;
+                }
+                return Some(format!("more than at `{other}`: {}", shown(there.as_deref())));
+            }
             Self::SumOf(paths) => {
                 let sum = sum(paths);
                 if number == Some(sum) {
@@ -376,6 +390,7 @@ impl std::fmt::Display for Test {
             Self::Length(None, None) => f.write_str("any length"),
             Self::SameAs(other) => write!(f, "the same as at `{other}`"),
             Self::DiffersFrom(other) => write!(f, "another value than at `{other}`"),
+            Self::MoreThan(other) => write!(f, "more than at `{other}`"),
             Self::SumOf(paths) | Self::AtLeastSumOf(paths) => write!(f, "the sum {}", sum(paths)),
             Self::Unique => f.write_str("all different"),
             Self::Alike => f.write_str("all the same"),
@@ -392,7 +407,7 @@ mod tests {
     #[track_caller]
     fn check(expectation: &str, answer: &Value, violations: usize) {
         let expectation: Expectation = toml::from_str(expectation).unwrap();
-        let earlier = [("first".to_owned(), json!({"text": "same"}))];
+        let earlier = [("first".to_owned(), json!({"text": "same", "number": 3}))];
         let found = expectation.check().unwrap().violations(&Answers { this: answer, earlier: &earlier });
         assert_eq!(found.len(), violations, "{found:?}");
     }
@@ -420,6 +435,7 @@ mod tests {
             ("length_max = 1", json!({}), json!({"a": 1, "b": 2})),
             ("same_as = \"first:text\"", json!("same"), json!("other")),
             ("differs_from = \"first:text\"", json!("other"), json!("same")),
+            ("more_than = \"first:number\"", json!(4), json!(3)),
         ] {
             check(&format!("at = \"v\"\n{test}"), &json!({"v": good}), 0);
             check(&format!("at = \"v\"\n{test}"), &json!({"v": bad}), 1);

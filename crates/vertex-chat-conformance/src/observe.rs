@@ -19,7 +19,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Map, Value, json};
 use vertex_chat_sse::{Decoder, Item};
 use vertex_chat_transport::{
-    Body, Request, Response, RetryPolicy, Timeouts, TransportError, is_json, retry_after, send_within,
+    Body, Request, Response, RetryPolicy, Timeouts, TransportError, TransportErrorKind, is_json, retry_after,
+    send_within,
 };
 
 use crate::case::{Ask, Auth, fill, fill_text};
@@ -29,7 +30,8 @@ use crate::run::Target;
 pub const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// How long an answer may take, from the request to its last byte.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
-/// How often a request is sent that is answered with 429 or 503, which says nothing about a rule.
+/// How often a request is sent that says nothing about a rule: answered with 429 or 503, or not at all because a connection was
+/// closed that had been kept.
 pub const ATTEMPTS_MAX: u32 = 3;
 /// Pieces of an answer that come within this time of each other came together.
 const ARRIVAL_GAP: Duration = Duration::from_micros(500);
@@ -113,14 +115,31 @@ impl Prepared {
                     }
                     self.read(response, sent_at, target).await
                 }
-                Err(problem) => json!({"kind": "none", "problem": problem}),
+                // A connection that was kept for the next request, and that the server had closed: clients try again.
+                Err(NoAnswer::Lost(error))
+                    if error.kind() == TransportErrorKind::Interrupted && attempts < ATTEMPTS_MAX =>
+                {
+                    continue;
+                }
+                Err(NoAnswer::Lost(error)) => json!({"kind": "none", "problem": error.to_string()}),
+                Err(NoAnswer::NotSent(problem)) => json!({"kind": "none", "problem": problem}),
             };
             let tokens = tokens_of(&value);
             return Observation { value, tokens };
         }
     }
 
-    async fn exchange(&self, target: &Target) -> Result<(Response, Duration), String> {
+    async fn exchange(&self, target: &Target) -> Result<(Response, Duration), NoAnswer> {
+        let request = self.request(target).await.map_err(NoAnswer::NotSent)?;
+        let timeouts = Timeouts::default().with_first_byte(ANSWER_TIMEOUT).with_idle(ANSWER_TIMEOUT);
+        let now = target.clock.monotonic();
+        let deadline = now + ANSWER_TIMEOUT;
+        let sent = send_within(&*target.exchange, request, &timeouts, deadline, &target.clock).await;
+        sent.map(|response| (response, now)).map_err(NoAnswer::Lost)
+    }
+
+    /// The request, with credentials.
+    async fn request(&self, target: &Target) -> Result<Request, String> {
         let mut request = Request::new(Bytes::from(self.body.clone()));
         *request.method_mut() =
             Method::from_bytes(self.method.as_bytes()).map_err(|error| error.to_string())?;
@@ -138,11 +157,7 @@ impl Prepared {
                 headers.insert(name, HeaderValue::try_from(value).map_err(|error| error.to_string())?);
             }
         }
-        let timeouts = Timeouts::default().with_first_byte(ANSWER_TIMEOUT).with_idle(ANSWER_TIMEOUT);
-        let now = target.clock.monotonic();
-        let deadline = now + ANSWER_TIMEOUT;
-        let sent = send_within(&*target.exchange, request, &timeouts, deadline, &target.clock).await;
-        sent.map(|response| (response, now)).map_err(|error| error.to_string())
+        Ok(request)
     }
 
     async fn read(&self, response: Response, sent_at: Duration, target: &Target) -> Value {
@@ -175,6 +190,13 @@ impl Prepared {
         seen.insert("kind".to_owned(), kind.into());
         Value::Object(seen)
     }
+}
+
+/// Why there is no answer.
+enum NoAnswer {
+    /// The request cannot be made: a URL or a header that is none, or no credentials.
+    NotSent(String),
+    Lost(TransportError),
 }
 
 /// A body as it came.

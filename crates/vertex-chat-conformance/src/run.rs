@@ -117,6 +117,12 @@ impl Target {
         })
     }
 
+    /// Everything before `/chat/completions`.
+    #[must_use]
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
     /// Is called so in reports, in place of its base URL.
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
@@ -168,6 +174,17 @@ impl Target {
             Auth::None => Ok(HeaderMap::new()),
             Auth::Bad => bearer(BAD_TOKEN),
             Auth::Good => credentials.headers().await,
+            Auth::Lower => {
+                let mut headers = credentials.headers().await?;
+                let value = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok()).unwrap_or_default();
+                if let Some(token) = value.strip_prefix("Bearer ")
+                    && let Ok(mut value) = HeaderValue::try_from(format!("bearer {token}"))
+                {
+                    value.set_sensitive(true);
+                    headers.insert(AUTHORIZATION, value);
+                }
+                Ok(headers)
+            }
             Auth::Expired => bearer(&credentials.expired().ok_or("there is no expired token")?),
         }
     }
@@ -241,6 +258,8 @@ pub struct Run {
     results: Vec<CaseResult>,
     requests: u64,
     tokens: u64,
+    /// Whether anything was ever answered; else why not.
+    silence: Result<(), Option<String>>,
 }
 
 impl Run {
@@ -258,6 +277,7 @@ impl Run {
             results: Vec::new(),
             requests: 0,
             tokens: 0,
+            silence: Err(None),
         }
     }
 
@@ -294,6 +314,12 @@ impl Run {
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.requests
+    }
+
+    /// Why nobody has answered, where nobody ever has: then there is no server to judge.
+    #[must_use]
+    pub fn unanswered(&self) -> Option<&str> {
+        self.silence.as_ref().err()?.as_deref()
     }
 
     /// Tokens used so far, by the server's count where it gives one.
@@ -405,6 +431,13 @@ impl Run {
         }
         let Observation { value, tokens } = prepared.observe(&self.target).await;
         self.requests += times;
+        match (&self.silence, value.get("problem").and_then(Value::as_str)) {
+            (Err(None), Some(problem)) if value["kind"] == "none" => {
+                self.silence = Err(Some(problem.to_owned()));
+            }
+            _ if value["kind"] != "none" => self.silence = Ok(()),
+            _ => {}
+        }
         let refused = value["status"].as_u64().is_some_and(|it| it >= 400);
         self.tokens += if refused { 0 } else { tokens.unwrap_or(estimate) };
         if !step.ask.fresh {

@@ -456,11 +456,16 @@ impl Selection {
             return 0;
         }
         let text = ask.body.as_deref().or(ask.raw_body.as_deref()).unwrap_or_default();
-        let own = serde_json::from_str::<serde_json::Value>(text).ok().and_then(|body| {
+        let body = serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
+        if body.get("messages").is_none() {
+            // Nobody is asked without messages.
+            return 0;
+        }
+        let own = {
             let named = ["max_tokens", "max_completion_tokens"].iter().find_map(|key| body[*key].as_u64());
             let several = body["n"].as_u64().unwrap_or(1).clamp(1, 128);
             named.map(|it| it.saturating_mul(several))
-        });
+        };
         (text.len() + ask.filler) as u64 / BYTES_PER_TOKEN + own.unwrap_or(self.limit).min(1 << 20)
     }
 

@@ -117,6 +117,9 @@ rewrites! {
     ImageUrlObject = "image-url-object", &[Tgi, OpenAi],
         "A bare `image_url` becomes an object with `url`.",
         "OpenAI: Chat Completions reference; TGI: router/src/lib.rs";
+    TgiLogitBias = "tgi-logit-bias", TGI,
+        "A map of biases, which TGI has no use for and would refuse, is left out.",
+        Tgi.source();
     DropNulls = "drop-nulls", TGI,
         "Parameters that are null are left out.",
         Tgi.source();
@@ -249,6 +252,7 @@ pub(crate) fn apply(
             Rewrite::TgiToolParameters => rewriter.tgi_tool_parameters(),
             Rewrite::ContentWithToolCalls => rewriter.content_with_tool_calls(),
             Rewrite::ImageUrlObject => rewriter.image_url_object(),
+            Rewrite::TgiLogitBias => rewriter.tgi_logit_bias(),
             Rewrite::DropNulls => rewriter.drop_nulls(),
         }
     }
@@ -611,6 +615,12 @@ impl Rewriter<'_> {
         };
         format.extra.insert("value", value);
         self.note("response_format", "the schema went to `value`");
+    }
+
+    fn tgi_logit_bias(&mut self) {
+        if self.request.logit_bias.take().is_some() {
+            self.note("logit_bias", "left out: TGI refuses the map and has no use for it");
+        }
     }
 
     fn tgi_tool_parameters(&mut self) {

@@ -367,6 +367,7 @@ fn schemas_are_reduced_where_gemini_reads_them() {
 #[test]
 fn tgi_gets_its_own_forms() {
     check(Rewrite::StopToList, Dialect::Tgi, json!({"stop": "x"}), json!({"stop": ["x"]}), &["stop"]);
+    check(Rewrite::TgiLogitBias, Dialect::Tgi, json!({"logit_bias": {"1": 2}}), json!({}), &["logit_bias"]);
     let format = |format: Value| json!({"response_format": format});
     let rule = Rewrite::TgiResponseFormat;
     let schema = json!({"z": 1.50, "a": 2});
