@@ -46,6 +46,12 @@ pub(crate) struct Expectation {
     /// Nothing has to be there.
     #[serde(default)]
     optional: bool,
+    /// The list may be empty or not be there; what is in it has to be right.
+    #[serde(default)]
+    if_any: bool,
+    /// Null is as good, which TOML cannot say otherwise.
+    #[serde(default)]
+    or_null: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -61,6 +67,8 @@ pub(crate) struct Check {
     path: Path,
     tests: Vec<Test>,
     optional: bool,
+    if_any: bool,
+    or_null: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -178,7 +186,8 @@ impl Expectation {
         if tests.is_empty() {
             return Err(format!("nothing is expected of `{}`", self.at));
         }
-        Ok(Check { path, tests, optional: self.optional })
+        let Self { optional, if_any, or_null, .. } = *self;
+        Ok(Check { path, tests, optional, if_any, or_null })
     }
 }
 
@@ -225,9 +234,12 @@ impl Check {
         let mut places = self.path.places(answers.this);
         if self.optional {
             places.retain(|place| place.value.is_some());
-        } else if places.is_empty() {
+        } else if places.is_empty() && !self.if_any {
             // A rule about every item of a list that is not there would hold whatever came.
             places = vec![Place { path: self.path.to_string(), value: None }];
+        }
+        if self.or_null {
+            places.retain(|place| !place.value().is_some_and(Value::is_null));
         }
         let mut violations = Vec::new();
         for test in &self.tests {
@@ -443,6 +455,7 @@ mod tests {
                 check(&format!("at = \"v\"\n{test}"), &json!({}), 1);
             }
             check(&format!("at = \"v\"\n{test}\noptional = true"), &json!({}), 0);
+            check(&format!("at = \"v\"\n{test}\nor_null = true"), &json!({"v": null}), 0);
         }
     }
 
@@ -466,6 +479,8 @@ mod tests {
     fn a_rule_about_nothing_does_not_hold() {
         check("at = \"l[*].id\"\ntype = \"string\"", &json!({"l": []}), 1);
         check("at = \"l[*].id\"\ntype = \"string\"\noptional = true", &json!({"l": []}), 0);
+        check("at = \"l[*].id\"\ntype = \"string\"\nif_any = true", &json!({}), 0);
+        check("at = \"l[*].id\"\ntype = \"string\"\nif_any = true", &json!({"l": [{}]}), 1);
     }
 
     #[test]
