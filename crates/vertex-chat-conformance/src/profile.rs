@@ -20,6 +20,9 @@ pub struct Profile {
     /// Profiles whose cases apply to it too.
     #[serde(default)]
     pub includes: Vec<String>,
+    /// What it does although those behind it may not.
+    #[serde(default)]
+    pub gives: Vec<String>,
     /// What servers of this kind are known not to do.
     #[serde(default)]
     pub lacks: Vec<Lack>,

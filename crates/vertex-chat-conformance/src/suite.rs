@@ -275,8 +275,9 @@ impl Suite {
             }
         }
         for profile in &self.profiles {
-            for lack in profile.lacks.iter().filter(|it| !self.capabilities.contains_key(&it.capability)) {
-                faults.push(format!("profile {}: `{}` is no capability", profile.id, lack.capability));
+            let named = profile.lacks.iter().map(|it| &it.capability).chain(&profile.gives);
+            for unknown in named.filter(|it| !self.capabilities.contains_key(*it)) {
+                faults.push(format!("profile {}: `{unknown}` is no capability", profile.id));
             }
             for included in profile.includes.iter().filter(|it| self.profile(it).is_err()) {
                 faults.push(format!("profile {}: there is no profile `{included}`", profile.id));
@@ -364,7 +365,9 @@ impl Suite {
         let mut lacks: BTreeMap<&str, &str> = profile.lacks_with(model).collect();
         if let Some(behind) = behind {
             for (capability, because) in behind.lacks_with(model) {
-                lacks.entry(capability).or_insert(because);
+                if !profile.gives.iter().any(|it| it == capability) {
+                    lacks.entry(capability).or_insert(because);
+                }
             }
         }
         for capability in &plan.lacks {

@@ -130,19 +130,23 @@ pub(crate) fn check(request: &ChatRequest, generation: u32) -> Result<(), Google
         ))),
         _ => Ok(()),
     };
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "for a message about a number that is out of range anyway"
-    )]
-    let whole = |value: Option<i64>| value.map(|it| it as f64);
+    // Of whole numbers the first that is too large is named.
+    let whole = |name: &str, value: Option<i64>, most: i64| match value {
+        Some(value) if value < 1 || value > most => Err(GoogleError::invalid(format!(
+            "Unable to submit request because it has a {name} value of {value} but the supported range is from 1 \
+             (inclusive) to {} (exclusive). Update the value and try again.",
+            most.saturating_add(1)
+        ))),
+        _ => Ok(()),
+    };
     range("temperature", request.temperature, 0.0, 2.0)?;
     range("topP", request.top_p, 0.0, 1.0)?;
     range("frequencyPenalty", request.frequency_penalty, -2.0, 2.0)?;
     range("presencePenalty", request.presence_penalty, -2.0, 2.0)?;
-    range("candidateCount", whole(request.n), 1.0, 8.0)?;
-    let tokens_max = if generation <= 2 { 65_536.0 } else { f64::MAX };
-    range("maxOutputTokens", whole(request.max_tokens), 1.0, tokens_max)?;
-    range("maxOutputTokens", whole(request.max_completion_tokens), 1.0, tokens_max)?;
+    whole("candidateCount", request.n, 8)?;
+    let tokens_max = if generation <= 2 { 65_536 } else { i64::MAX };
+    whole("maxOutputTokens", request.max_tokens, tokens_max)?;
+    whole("maxOutputTokens", request.max_completion_tokens, tokens_max)?;
     if request.stop.as_ref().is_some_and(|stop| stop.sequences().len() > 5) {
         return Err(GoogleError::invalid(
             "Unable to submit request because it has more than 5 stop sequences.",

@@ -12,7 +12,7 @@ use tracing::Instrument;
 use vertex_chat::params::{Action, Glance, PreparedRequest, prepare, prepare_glanced};
 use vertex_chat::{COMPLETION_BYTES_MAX, CallOptions, ChatRequest, Dialect, Report};
 use vertex_chat_transport::{Body, Clock, Request, Response, is_json, within};
-use vertex_chat_types::{ApiError, ChatCompletion, ExtraBody, GoogleOptions};
+use vertex_chat_types::{ApiError, ChatCompletion, ExtraBody, GoogleOptions, Json};
 
 use crate::build::State;
 use crate::call::{Call, WORD_CHARS_MAX, shown};
@@ -267,10 +267,23 @@ fn read(body: &[u8]) -> Result<ChatRequest, Fault> {
 /// Has thoughts come in tags, so that they can be told from the answer; whether that was not asked for already.
 fn ask_for_tags(request: &mut ChatRequest) -> bool {
     let body = request.extra_body.get_or_insert_with(ExtraBody::default);
+    // Nested once too often, as it will be put right on the way.
+    if let Some(mut inner) = body.extra.get("extra_body").and_then(|it| it.parse_as::<ExtraBody>().ok())
+        && let Some(google) = &mut inner.google
+    {
+        let is_tagged = tag(google);
+        body.extra.insert("extra_body", Json::from_serialize(&inner).expect("because it was JSON"));
+        return is_tagged;
+    }
     let google = match (&mut body.google, &mut request.google) {
         (Some(google), _) | (None, Some(google)) => google,
         (none, None) => none.get_or_insert_with(GoogleOptions::default),
     };
+    tag(google)
+}
+
+/// Has thoughts come in tags, where they are asked for and no other tag is.
+fn tag(google: &mut GoogleOptions) -> bool {
     let asks = google.thinking_config.as_ref().and_then(|it| it.include_thoughts) == Some(true);
     if !asks || google.thought_tag_marker.is_some() {
         return false;

@@ -7,8 +7,8 @@ use std::fmt;
 use vertex_chat::params::sign_id;
 use vertex_chat_types::{
     ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, CompletionTokensDetails, Content, Delta,
-    ExtraContent, FinishReason, FunctionCall, GoogleContent, Nullable, ObjectType, ResponseMessage, Role,
-    ToolCall, ToolCallDelta, ToolType, Usage,
+    ExtraContent, FinishReason, FunctionCall, GoogleContent, Logprobs, Nullable, ObjectType, ResponseMessage,
+    Role, ToolCall, ToolCallDelta, ToolType, Usage,
 };
 
 macro_rules! repairs {
@@ -41,7 +41,7 @@ macro_rules! repairs {
 
 repairs! {
     MissingFields = "missing-fields",
-        "What OpenAI always sends and the upstream left out is there: id, object, created, model, index, message, `refusal`, `logprobs`, `finish_reason` and `content` as null.";
+        "What OpenAI always sends and the upstream left out is there: id, object, created, model, index, message, the bytes of tokens; `refusal`, `logprobs`, `finish_reason` and `content` as null.";
     NullFields = "null-fields",
         "Fields that OpenAI leaves out and the upstream sent as null are left out.";
     OneId = "one-id",
@@ -267,6 +267,9 @@ impl Repairer {
         if choice.logprobs.is_absent() && self.does(Repair::MissingFields) {
             choice.logprobs = Nullable::Null;
         }
+        if let Nullable::Value(logprobs) = &mut choice.logprobs {
+            self.logprobs(logprobs);
+        }
         if choice.message.is_none() && self.does(Repair::MissingFields) {
             choice.message = Some(ResponseMessage::default());
         }
@@ -276,6 +279,25 @@ impl Repairer {
         choice.finish_reason = self.finish_reason(given, || extra.remove("finishReason"), has_calls);
         if !choice.finish_reason.is_value() && self.does(Repair::FinishReason) {
             choice.finish_reason = Nullable::Value(has_calls.finish_reason());
+        }
+    }
+
+    /// Tokens are told with their bytes.
+    fn logprobs(&mut self, logprobs: &mut Logprobs) {
+        let Nullable::Value(tokens) = &mut logprobs.content else { return };
+        for token in tokens {
+            if let Some(text) = token.token.as_deref().filter(|_| token.bytes.is_absent())
+                && self.does(Repair::MissingFields)
+            {
+                token.bytes = Nullable::Value(text.as_bytes().to_vec());
+            }
+            for other in token.top_logprobs.iter_mut().flatten() {
+                if let Some(text) = other.token.as_deref().filter(|_| other.bytes.is_absent())
+                    && self.does(Repair::MissingFields)
+                {
+                    other.bytes = Nullable::Value(text.as_bytes().to_vec());
+                }
+            }
         }
     }
 
@@ -419,6 +441,9 @@ impl Repairer {
     }
 
     fn piece(&mut self, choice: &mut ChunkChoice, state: &mut ChoiceState) {
+        if let Nullable::Value(logprobs) = &mut choice.logprobs {
+            self.logprobs(logprobs);
+        }
         if choice.delta.is_none() && self.does(Repair::MissingFields) {
             choice.delta = Some(Delta::default());
         }
@@ -784,9 +809,10 @@ struct Tags {
 impl Tags {
     /// Looks whether a piece is a thought in tags. The mark alone does not say so: Google has been seen to set it on an answer.
     fn look(&mut self, is_marked: bool, content: &Nullable<Content>) {
-        if let (true, None, Some(Content::Text(text))) = (is_marked, self.tag, content.get()) {
-            let begins = text.strip_prefix('<').is_some_and(|it| it.starts_with(MARKED_TAG));
-            self.tag = begins.then_some(MARKED_TAG);
+        let Some(Content::Text(text)) = content.get().filter(|_| is_marked && !self.inside) else { return };
+        // Whatever tag was asked for: who writes this one has not heard of it.
+        if text.strip_prefix('<').is_some_and(|it| it.starts_with(MARKED_TAG)) {
+            self.tag = Some(MARKED_TAG);
         }
     }
 

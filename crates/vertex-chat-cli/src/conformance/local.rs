@@ -146,7 +146,7 @@ impl Local {
         let model = quoted(server.model);
         let with_quirks = quoted(&format!("{}+*", server.model));
         let text = format!(
-            "[targets.upstream]\n{target}\
+            "[targets.upstream]\nretries = 0\n{target}\
              [[models]]\nname = {model}\nto = [{{ target = \"upstream\" }}]\n\
              [[models]]\nname = {with_quirks}\nto = [{{ target = \"upstream\" }}]\n\
              [keys]\nconformance = {}\n",
@@ -271,8 +271,11 @@ pub(crate) async fn mutants(
 /// The cases that fail against a mutant.
 async fn convictions(local: &Local, suite: &Suite, mutant: &Mutant) -> Result<Vec<String>, Failure> {
     let through_gateway = mutant.profile == "gateway";
-    let wanted = if through_gateway { "openai" } else { mutant.profile.as_str() };
-    let of_profile = |server: &&Server| server.profile == wanted;
+    // Behind the gateway stands who has the mutant's model, and OpenAI where none is named.
+    let of_profile = |server: &&Server| match through_gateway {
+        true => mutant.model.is_some() || server.profile == "openai",
+        false => server.profile == mutant.profile,
+    };
     let of_model = |server: &&Server| mutant.model.as_deref().is_none_or(|it| it.starts_with(server.model));
     let Some(server) = SERVERS.iter().filter(of_profile).find(of_model) else {
         return Err(Failure::Local(format!("mutant {}: no emulated server is meant", mutant.name)));
@@ -288,7 +291,7 @@ async fn convictions(local: &Local, suite: &Suite, mutant: &Mutant) -> Result<Ve
     let broken = mutant.of(healthy, Arc::new(SystemClock), &good);
     let (host, task) = put_on_port(broken).await?;
     let (plan, target) = if through_gateway {
-        (Plan::new("gateway").behind("openai"), gateway_target(&host, model)?)
+        (Plan::new("gateway").behind(server.profile), gateway_target(&host, model)?)
     } else {
         (Plan::new(&mutant.profile), local.target(server, &host, model)?)
     };
