@@ -105,8 +105,8 @@ ready=1
 # cut off is none: hence the limit.
 rm -f "$folder/vllm.md" "$folder/vllm.json"
 code=0
-OPENAI_API_KEY=$key "${VERTEX_CHAT:-vertex-chat}" conformance --base-url "$server/v1" --model smollm2 --profile openai \
-    --lacks images --lacks audio-input --lacks audio-output --lacks files --max-tokens 128 \
+OPENAI_API_KEY=$key "${VERTEX_CHAT:-vertex-chat}" conformance --base-url "$server/v1" --name "vLLM 0.32.0 on CPU" --model smollm2 --profile openai \
+    --lacks images --lacks audio-input --lacks audio-output --lacks files --lacks tools-auto --max-tokens 128 \
     --markdown "$folder/vllm.md" --json "$folder/vllm.json" "$@" || code=$?
 [ ! -e "$folder/vllm.md" ] || say "reports: $folder/vllm.md, $folder/vllm.json"
 [ "${KEEP:-}" != 1 ] || say "the server goes on at $server/v1 as process $process"

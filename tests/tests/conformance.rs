@@ -40,9 +40,11 @@ fn every_emulated_server_keeps_its_rules_and_so_does_the_gateway_before_each() {
         assert_eq!(ids(run, "failed"), [""; 0], "{name}");
         assert_eq!(ids(run, "blocked"), [""; 0], "{name}");
         assert_eq!(ids(run, "not run"), [""; 0], "{name}");
-        let (all, skipped) = (run["cases"].as_array().unwrap().len(), ids(run, "skipped").len());
-        // A judge that skips everything finds nothing.
+        // A judge that skips everything finds nothing. The gateway's own rules are beside those of OpenAI.
         if run["profile"] == "gateway" {
+            let of_openai = run["cases"].as_array().unwrap().iter().filter(|case| case["group"] != "gateway");
+            let (skipped, rest): (Vec<_>, Vec<_>) = of_openai.partition(|case| case["verdict"] == "skipped");
+            let (skipped, all) = (skipped.len(), skipped.len() + rest.len());
             assert!(skipped * 100 <= all * 15, "{name}: {skipped} of {all} cases are skipped");
         }
     }

@@ -35,6 +35,9 @@ pub(crate) struct ConformanceArguments {
     /// The model to ask for. Else the profile's.
     #[arg(long, short)]
     model: Option<String>,
+    /// What the server is called in reports. Else its base URL.
+    #[arg(long)]
+    name: Option<String>,
     /// The kind of server: openai, vertex-gemini, vertex-endpoint-vllm, vertex-endpoint-tgi, gemini-developer, gateway. Without a
     /// target, the emulator is it; without both, the emulator is all of them, and the gateway before each.
     #[arg(long)]
@@ -208,6 +211,9 @@ async fn remote_job(arguments: &ConformanceArguments, suite: &Suite) -> Result<J
         .map_err(|error| Failure::Usage(error.to_string()))?;
     if !client.authorization().await?.is_empty() {
         target = target.with_credentials(Arc::new(ClientCredentials(client)));
+    }
+    if let Some(name) = &arguments.name {
+        target = target.named(name);
     }
     if let Some(tokens) = arguments.max_tokens {
         target = target.with_limit(tokens);

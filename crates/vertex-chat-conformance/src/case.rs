@@ -70,6 +70,8 @@ pub struct Case {
     pub profiles: Vec<String>,
     /// What the server has to be able to.
     pub needs: Vec<String>,
+    /// What the server must not be able to: the rule is about those that lack it.
+    pub without: Vec<String>,
     /// The cases that it stands on.
     pub requires: Vec<String>,
     /// Servers that break this rule and no other.
@@ -157,6 +159,8 @@ struct File {
     profiles: Vec<String>,
     #[serde(default)]
     needs: Vec<String>,
+    #[serde(default)]
+    without: Vec<String>,
     #[serde(default)]
     requires: Vec<String>,
     request: Option<StepFile>,
@@ -252,6 +256,7 @@ impl Case {
             breaks: file.breaks,
             profiles: file.profiles,
             needs: file.needs,
+            without: file.without,
             requires: file.requires,
             mutants: file.mutant,
             exempt: file.exempt,

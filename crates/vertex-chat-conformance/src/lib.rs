@@ -28,7 +28,7 @@
 //!
 //! # Limits
 //!
-//! [`ANSWER_BYTES_MAX`], [`ANSWER_TIMEOUT`], [`ATTEMPTS_MAX`], [`STEPS_MAX`], [`TIMES_MAX`] and [`SHOWN_CHARS_MAX`] bound what a
+//! [`ANSWER_BYTES_MAX`], [`ANSWER_TIMEOUT`], [`ATTEMPTS_MAX`], [`STEPS_MAX`], [`TIMES_MAX`], [`VIOLATIONS_MAX`] and [`SHOWN_CHARS_MAX`] bound what a
 //! case can cost and a report can show.
 
 mod case;
@@ -48,5 +48,5 @@ pub use observe::{ANSWER_BYTES_MAX, ANSWER_TIMEOUT, ATTEMPTS_MAX};
 pub use path::PLACES_MAX;
 pub use profile::{Lack, Profile};
 pub use report::{REPORT_SCHEMA, Report, Reports};
-pub use run::{CaseResult, Credentials, Key, Run, Target, TargetError, Verdict};
+pub use run::{CaseResult, Credentials, Key, Run, Target, TargetError, VIOLATIONS_MAX, Verdict};
 pub use suite::{Estimate, Plan, Selection, Suite, SuiteError};

@@ -81,6 +81,8 @@ impl fmt::Display for TargetError {
 
 impl std::error::Error for TargetError {}
 
+/// The most places of a case that a report names.
+pub const VIOLATIONS_MAX: usize = 5;
 /// A token that no server gave out.
 const BAD_TOKEN: &str = "conformance-bad-token";
 
@@ -380,6 +382,13 @@ impl Run {
             let found = step.checks.iter().flat_map(|check| check.violations(&answers));
             violations.extend(found.map(|it| Violation { at: place(case, step, &it.at), ..it }));
             if !violations.is_empty() {
+                let more = violations.len().saturating_sub(VIOLATIONS_MAX);
+                if more > 0 {
+                    violations.truncate(VIOLATIONS_MAX);
+                    let at = format!("{more} more places");
+                    let (expected, got) = ("the same".to_owned(), "the like".to_owned());
+                    violations.push(Violation { at, expected, got });
+                }
                 // Why there is no answer is worth more than that a field of it is missing.
                 if let Some(problem) = observed.get("problem").and_then(Value::as_str)
                     && observed["kind"] == "none"

@@ -258,7 +258,7 @@ impl Suite {
                     fault(format!("there is no profile `{profile}`"));
                 }
             }
-            for capability in &case.needs {
+            for capability in case.needs.iter().chain(&case.without) {
                 if !self.capabilities.contains_key(capability) {
                     fault(format!("`{capability}` is no capability"));
                 }
@@ -377,8 +377,12 @@ impl Suite {
         let wanted = self.wanted(&plan.cases);
         let mut cases: Vec<(Arc<Case>, Fate)> = Vec::new();
         for case in self.ordered().unwrap_or_default() {
+            let is_lacking = case.without.iter().all(|it| lacks.contains_key(it.as_str()));
             let of_level = case.level >= plan.level || case.level == Level::Record;
-            if !case.applies_to(&ids) || !of_level || wanted.as_ref().is_some_and(|it| !it.contains(&case.id))
+            if !case.applies_to(&ids)
+                || !is_lacking
+                || !of_level
+                || wanted.as_ref().is_some_and(|it| !it.contains(&case.id))
             {
                 continue;
             }
