@@ -5,7 +5,7 @@
 use std::process::Command;
 
 use serde_json::Value;
-use vertex_chat_emulator::{TGI_ENDPOINT, VLLM_ENDPOINT};
+use vertex_chat_emulator::{Quirk, TGI_ENDPOINT, VLLM_ENDPOINT};
 use vertex_chat_tests::process::{Emulate, Folder, Running, python, run, stderr, stdout};
 use vertex_chat_tests::{absent, root, shared_json, tool};
 
@@ -242,4 +242,13 @@ fn every_example_runs_against_the_emulator() {
     let paths: Vec<String> =
         emulate.log().iter().map(|entry| entry["path"].as_str().unwrap().to_owned()).collect();
     assert!(paths.last().unwrap().contains(VLLM_ENDPOINT), "{paths:?}");
+}
+
+#[test]
+fn the_emulators_page_names_every_quirk() {
+    let page = std::fs::read_to_string(root().join("docs/emulator.md")).unwrap();
+    for quirk in Quirk::ALL {
+        let row = format!("| `{quirk}` | {} | {} |\n", quirk.sentence(), quirk.origin());
+        assert!(page.contains(&row), "{row}");
+    }
 }

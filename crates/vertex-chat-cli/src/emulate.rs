@@ -10,7 +10,8 @@ use vertex_chat::ClientBuilder;
 use vertex_chat::auth::CredentialsOptions;
 use vertex_chat::transport::{Connector, HttpConnector, Profile, SystemClock};
 use vertex_chat_emulator::{
-    Emulator, Engine, LOCATION, LogEntry, PROJECT, RunningEmulator, RunningProxy, TGI_ENDPOINT, VLLM_ENDPOINT,
+    API_KEY, Emulator, Engine, LOCATION, LogEntry, PROJECT, Quirk, RunningEmulator, RunningProxy,
+    TGI_ENDPOINT, VLLM_ENDPOINT,
 };
 
 use crate::chat::read_file;
@@ -33,6 +34,10 @@ pub(crate) struct EmulateArguments {
     /// Milliseconds to wait before each chunk of a stream.
     #[arg(long, default_value_t = 0, value_name = "MS")]
     pace: u64,
+    /// Misbehave in every answer, such as `no-done`; can be given several times. A model's name that ends in `+no-done` does the
+    /// same for one request.
+    #[arg(long, value_name = "WORD", value_parser = quirk)]
+    quirk: Vec<Quirk>,
     /// How long tokens live, in seconds. Below 302 Google's own libraries ask for a new one on every call.
     #[arg(long, value_name = "SECONDS")]
     expires_in: Option<u64>,
@@ -70,6 +75,7 @@ pub(crate) async fn run(arguments: EmulateArguments) -> Result<(), Failure> {
     if let Some(seconds) = arguments.expires_in {
         emulator.set_expires_in(seconds);
     }
+    emulator.set_quirks(arguments.quirk);
     let running = start(&emulator, arguments.port).await?;
     let key_file = KeyFile::write(&running.service_account_json(), arguments.key_file.as_deref())?;
     let path = std::path::absolute(&key_file.path).unwrap_or_else(|_| key_file.path.clone());
@@ -100,10 +106,23 @@ pub(crate) async fn run(arguments: EmulateArguments) -> Result<(), Failure> {
             "# for vertex-chat, and with OPENAI_API_KEY=\"$(vertex-chat token)\" for OpenAI's libraries:",
         )?;
         export([credentials, openai].into_iter().chain(proxy.iter().flat_map(Proxy::variables)))?;
+        out::line(format_args!(
+            "# with the key {API_KEY}: {} (OpenAI), {} (Gemini Developer API)",
+            running.openai_own_base_url(),
+            running.developer_base_url()
+        ))?;
         out::line(format_args!("# endpoints of one's own: {VLLM_ENDPOINT} (vLLM), {TGI_ENDPOINT} (TGI)"))?;
     }
     running.wait().await;
     Err(Failure::Local("the emulator ended".to_owned()))
+}
+
+/// A quirk by its word.
+fn quirk(word: &str) -> Result<Quirk, String> {
+    Quirk::of(word).ok_or_else(|| {
+        let words: Vec<&str> = Quirk::ALL.iter().map(|it| it.word()).collect();
+        format!("there are {}", words.join(", "))
+    })
 }
 
 /// The proxy, and the file with its certificate authority; the file goes when the program ends.

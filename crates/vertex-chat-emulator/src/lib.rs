@@ -46,51 +46,51 @@
 //!
 //! Habits of real servers that a client has to bear. `google/gemini-2.5-flash+crlf+no-done` has two of them for one request,
 //! whichever service it goes to; [`Emulator::set_quirks`] and `/emulator/quirks` for all. The words are cut off before anything
-//! else looks at the model, and the answer has the name as it came. What an engine says is not bent. The numbers are
-//! [`Quirk::origin`]'s.
+//! else looks at the model, and the answer has the name as it came. What an engine says is not bent. A pain is a row
+//! of the project's list of what hurts; whether the service does what is unknown nobody knows.
 //!
 //! | word | what the server does | origin |
 //! |---|---|---|
-//! | `tool-index-missing` | Streamed tool calls have no `index`. | 5.16 |
-//! | `tool-index-zero` | All tool calls of a stream have the index 0. | 5.16 |
-//! | `finish-stop-with-calls` | The finish reason is `stop` although tools are called. | 5.17 |
-//! | `finish-reason-camel` | The key is `finishReason`. | 5.28 |
-//! | `truncated-stream` | A stream ends without a finish reason and without `[DONE]`. | 5.18 |
-//! | `bare-error-in-stream` | A stream ends in an error, 499 CANCELLED, that is in no `data:` line. | 4.2 |
-//! | `data-error-in-stream` | A stream ends in an error in a `data:` line. | 5.18 |
-//! | `malformed-function-call` | The finish reason is `malformed_function_call`, and there is no message. | 5.13 |
-//! | `empty-reply` | The message has a role only, and the finish reason is `length`. | 5.14 |
-//! | `blocked-prompt` | A filter took the prompt: the message is null, or a stream's delta has a refusal. | 4.6 |
-//! | `empty-first-chunk` | The first chunk has no choices, and an empty usage. | 5.15 |
-//! | `usage-missing` | Nothing is said about usage. | 5.20 |
-//! | `usage-undercounted` | Usage has no details: thinking shows in the total only. | 5.20 |
-//! | `reasoning-content` | Thoughts come as `reasoning_content`. | 3.5 |
-//! | `raw-newline-arguments` | Arguments have a raw newline in a string, so they are no JSON. | 4.2 |
-//! | `call-ids-repeat` | The ids of tool calls start at `call_0` in every round. | 5.26 |
-//! | `schema-keywords-refused` | Keywords of JSON Schema that OpenAPI has not are refused. | 5.10 |
-//! | `empty-parameters-refused` | Parameters of type object without properties are refused. | 5.11 |
-//! | `text-beside-image-wanted` | An image without text beside it is refused. | 5.21 |
-//! | `final-assistant-refused` | A conversation that ends with the assistant is refused. | 2.3 |
-//! | `region-locked` | The model is not found at this location. | 5.27 |
-//! | `dedicated-endpoint` | The endpoint wants to be asked at its own host, which the error names. | 5.24 |
-//! | `exhausted` | 429 without a word on when to come back. | 5.25 |
-//! | `exhausted-retry-info` | 429 whose body says to come back after 37 seconds. | 4.5 |
-//! | `exhausted-retry-after` | 429 with `Retry-After: 1`. | 11.3 |
-//! | `crlf` | The lines of a stream end in CR and LF. | 4.2 |
-//! | `comments` | There are comments between the events of a stream. | 4.2 |
-//! | `no-done` | A stream is complete but for `[DONE]`. | 5.18 |
-//! | `usage-on-every-chunk` | Every chunk of a stream has the usage so far. | 4.3 |
-//! | `signature-last` | The last delta has a thought signature and nothing else. | 3.4 |
-//! | `html-error` | 502 with a page for people. | 4.4 |
-//! | `tool-choice-object-refused` | `tool_choice` may be a word only. | 11.1 |
-//! | `functions-as-tool-calls` | Calls of the deprecated `functions` come as `tool_calls`. | 11.2 |
-//! | `developer-refused` | The role `developer` is refused. | 11.5 |
-//! | `file-refused` | Parts of type `file` are refused. | 11.5 |
-//! | `include-usage-honoured` | `include_usage: false` takes the usage out of a stream. | 11.6 |
-//! | `wrong-type-refused` | A parameter that is ignored is refused when its type is wrong. | 11.7 |
-//! | `n-with-stream-refused` | Several choices in a stream are refused. | 11.8 |
-//! | `cached-tokens` | Usage tells how much of the prompt was cached. | 11.9 |
-//! | `text-plain-stream` | The content type of a stream is `text/plain`. | 11.12 |
+//! | `tool-index-missing` | Streamed tool calls have no `index`. | pain 16 |
+//! | `tool-index-zero` | All tool calls of a stream have the index 0. | pain 16 |
+//! | `finish-stop-with-calls` | The finish reason is `stop` although tools are called. | pain 17 |
+//! | `finish-reason-camel` | The key is `finishReason`. | pain 28 |
+//! | `truncated-stream` | A stream ends without a finish reason and without `[DONE]`. | pain 18 |
+//! | `bare-error-in-stream` | A stream ends in an error, 499 CANCELLED, that is in no `data:` line. | seen |
+//! | `data-error-in-stream` | A stream ends in an error in a `data:` line. | pain 18 |
+//! | `malformed-function-call` | The finish reason is `malformed_function_call`, and there is no message. | pain 13 |
+//! | `empty-reply` | The message has a role only, and the finish reason is `length`. | pain 14 |
+//! | `blocked-prompt` | A filter took the prompt: the message is null, or a stream's delta has a refusal. | seen |
+//! | `empty-first-chunk` | The first chunk has no choices, and an empty usage. | pain 15 |
+//! | `usage-missing` | Nothing is said about usage. | pain 20 |
+//! | `usage-undercounted` | Usage has no details: thinking shows in the total only. | pain 20 |
+//! | `reasoning-content` | Thoughts come as `reasoning_content`. | seen |
+//! | `raw-newline-arguments` | Arguments have a raw newline in a string, so they are no JSON. | seen |
+//! | `call-ids-repeat` | The ids of tool calls start at `call_0` in every round. | pain 26 |
+//! | `schema-keywords-refused` | Keywords of JSON Schema that OpenAPI has not are refused. | pain 10 |
+//! | `empty-parameters-refused` | Parameters of type object without properties are refused. | pain 11 |
+//! | `text-beside-image-wanted` | An image without text beside it is refused. | pain 21 |
+//! | `final-assistant-refused` | A conversation that ends with the assistant is refused. | seen |
+//! | `region-locked` | The model is not found at this location. | pain 27 |
+//! | `dedicated-endpoint` | The endpoint wants to be asked at its own host, which the error names. | pain 24 |
+//! | `exhausted` | 429 without a word on when to come back. | pain 25 |
+//! | `exhausted-retry-info` | 429 whose body says to come back after 37 seconds. | seen |
+//! | `exhausted-retry-after` | 429 with `Retry-After: 1`. | unknown |
+//! | `crlf` | The lines of a stream end in CR and LF. | seen |
+//! | `comments` | There are comments between the events of a stream. | seen |
+//! | `no-done` | A stream is complete but for `[DONE]`. | pain 18 |
+//! | `usage-on-every-chunk` | Every chunk of a stream has the usage so far. | seen |
+//! | `signature-last` | The last delta has a thought signature and nothing else. | seen |
+//! | `html-error` | 502 with a page for people. | seen |
+//! | `tool-choice-object-refused` | `tool_choice` may be a word only. | unknown |
+//! | `functions-as-tool-calls` | Calls of the deprecated `functions` come as `tool_calls`. | unknown |
+//! | `developer-refused` | The role `developer` is refused. | unknown |
+//! | `file-refused` | Parts of type `file` are refused. | unknown |
+//! | `include-usage-honoured` | `include_usage: false` takes the usage out of a stream. | unknown |
+//! | `wrong-type-refused` | A parameter that is ignored is refused when its type is wrong. | unknown |
+//! | `n-with-stream-refused` | Several choices in a stream are refused. | unknown |
+//! | `cached-tokens` | Usage tells how much of the prompt was cached. | unknown |
+//! | `text-plain-stream` | The content type of a stream is `text/plain`. | unknown |
 
 mod answer;
 mod containers;

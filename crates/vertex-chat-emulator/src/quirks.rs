@@ -41,8 +41,8 @@ macro_rules! quirks {
                 match self { $(Self::$Name => $sentence),* }
             }
 
-            /// Where it was seen or asked about: `5.N` is a pain point by its number, `11.N` an open question, anything
-            /// else a section, all of the facts about Vertex's chat completions.
+            /// Why it is here: `pain N` is row N of the project's list of what hurts, `seen` was seen of real servers, and of
+            /// `unknown` nobody knows whether the service does it.
             #[must_use]
             pub fn origin(self) -> &'static str {
                 match self { $(Self::$Name => $origin),* }
@@ -52,46 +52,46 @@ macro_rules! quirks {
 }
 
 quirks! {
-    ToolIndexMissing "tool-index-missing" "5.16" "Streamed tool calls have no `index`."
-    ToolIndexZero "tool-index-zero" "5.16" "All tool calls of a stream have the index 0."
-    FinishStopWithCalls "finish-stop-with-calls" "5.17" "The finish reason is `stop` although tools are called."
-    FinishReasonCamel "finish-reason-camel" "5.28" "The key is `finishReason`."
-    TruncatedStream "truncated-stream" "5.18" "A stream ends without a finish reason and without `[DONE]`."
-    BareErrorInStream "bare-error-in-stream" "4.2" "A stream ends in an error, 499 CANCELLED, that is in no `data:` line."
-    DataErrorInStream "data-error-in-stream" "5.18" "A stream ends in an error in a `data:` line."
-    MalformedFunctionCall "malformed-function-call" "5.13" "The finish reason is `malformed_function_call`, and there is no message."
-    EmptyReply "empty-reply" "5.14" "The message has a role only, and the finish reason is `length`."
-    BlockedPrompt "blocked-prompt" "4.6" "A filter took the prompt: the message is null, or a stream's delta has a refusal."
-    EmptyFirstChunk "empty-first-chunk" "5.15" "The first chunk has no choices, and an empty usage."
-    UsageMissing "usage-missing" "5.20" "Nothing is said about usage."
-    UsageUndercounted "usage-undercounted" "5.20" "Usage has no details: thinking shows in the total only."
-    ReasoningContent "reasoning-content" "3.5" "Thoughts come as `reasoning_content`."
-    RawNewlineArguments "raw-newline-arguments" "4.2" "Arguments have a raw newline in a string, so they are no JSON."
-    CallIdsRepeat "call-ids-repeat" "5.26" "The ids of tool calls start at `call_0` in every round."
-    SchemaKeywordsRefused "schema-keywords-refused" "5.10" "Keywords of JSON Schema that OpenAPI has not are refused."
-    EmptyParametersRefused "empty-parameters-refused" "5.11" "Parameters of type object without properties are refused."
-    TextBesideImageWanted "text-beside-image-wanted" "5.21" "An image without text beside it is refused."
-    FinalAssistantRefused "final-assistant-refused" "2.3" "A conversation that ends with the assistant is refused."
-    RegionLocked "region-locked" "5.27" "The model is not found at this location."
-    DedicatedEndpoint "dedicated-endpoint" "5.24" "The endpoint wants to be asked at its own host, which the error names."
-    Exhausted "exhausted" "5.25" "429 without a word on when to come back."
-    ExhaustedRetryInfo "exhausted-retry-info" "4.5" "429 whose body says to come back after 37 seconds."
-    ExhaustedRetryAfter "exhausted-retry-after" "11.3" "429 with `Retry-After: 1`."
-    Crlf "crlf" "4.2" "The lines of a stream end in CR and LF."
-    Comments "comments" "4.2" "There are comments between the events of a stream."
-    NoDone "no-done" "5.18" "A stream is complete but for `[DONE]`."
-    UsageOnEveryChunk "usage-on-every-chunk" "4.3" "Every chunk of a stream has the usage so far."
-    SignatureLast "signature-last" "3.4" "The last delta has a thought signature and nothing else."
-    HtmlError "html-error" "4.4" "502 with a page for people."
-    ToolChoiceObjectRefused "tool-choice-object-refused" "11.1" "`tool_choice` may be a word only."
-    FunctionsAsToolCalls "functions-as-tool-calls" "11.2" "Calls of the deprecated `functions` come as `tool_calls`."
-    DeveloperRefused "developer-refused" "11.5" "The role `developer` is refused."
-    FileRefused "file-refused" "11.5" "Parts of type `file` are refused."
-    IncludeUsageHonoured "include-usage-honoured" "11.6" "`include_usage: false` takes the usage out of a stream."
-    WrongTypeRefused "wrong-type-refused" "11.7" "A parameter that is ignored is refused when its type is wrong."
-    NWithStreamRefused "n-with-stream-refused" "11.8" "Several choices in a stream are refused."
-    CachedTokens "cached-tokens" "11.9" "Usage tells how much of the prompt was cached."
-    TextPlainStream "text-plain-stream" "11.12" "The content type of a stream is `text/plain`."
+    ToolIndexMissing "tool-index-missing" "pain 16" "Streamed tool calls have no `index`."
+    ToolIndexZero "tool-index-zero" "pain 16" "All tool calls of a stream have the index 0."
+    FinishStopWithCalls "finish-stop-with-calls" "pain 17" "The finish reason is `stop` although tools are called."
+    FinishReasonCamel "finish-reason-camel" "pain 28" "The key is `finishReason`."
+    TruncatedStream "truncated-stream" "pain 18" "A stream ends without a finish reason and without `[DONE]`."
+    BareErrorInStream "bare-error-in-stream" "seen" "A stream ends in an error, 499 CANCELLED, that is in no `data:` line."
+    DataErrorInStream "data-error-in-stream" "pain 18" "A stream ends in an error in a `data:` line."
+    MalformedFunctionCall "malformed-function-call" "pain 13" "The finish reason is `malformed_function_call`, and there is no message."
+    EmptyReply "empty-reply" "pain 14" "The message has a role only, and the finish reason is `length`."
+    BlockedPrompt "blocked-prompt" "seen" "A filter took the prompt: the message is null, or a stream's delta has a refusal."
+    EmptyFirstChunk "empty-first-chunk" "pain 15" "The first chunk has no choices, and an empty usage."
+    UsageMissing "usage-missing" "pain 20" "Nothing is said about usage."
+    UsageUndercounted "usage-undercounted" "pain 20" "Usage has no details: thinking shows in the total only."
+    ReasoningContent "reasoning-content" "seen" "Thoughts come as `reasoning_content`."
+    RawNewlineArguments "raw-newline-arguments" "seen" "Arguments have a raw newline in a string, so they are no JSON."
+    CallIdsRepeat "call-ids-repeat" "pain 26" "The ids of tool calls start at `call_0` in every round."
+    SchemaKeywordsRefused "schema-keywords-refused" "pain 10" "Keywords of JSON Schema that OpenAPI has not are refused."
+    EmptyParametersRefused "empty-parameters-refused" "pain 11" "Parameters of type object without properties are refused."
+    TextBesideImageWanted "text-beside-image-wanted" "pain 21" "An image without text beside it is refused."
+    FinalAssistantRefused "final-assistant-refused" "seen" "A conversation that ends with the assistant is refused."
+    RegionLocked "region-locked" "pain 27" "The model is not found at this location."
+    DedicatedEndpoint "dedicated-endpoint" "pain 24" "The endpoint wants to be asked at its own host, which the error names."
+    Exhausted "exhausted" "pain 25" "429 without a word on when to come back."
+    ExhaustedRetryInfo "exhausted-retry-info" "seen" "429 whose body says to come back after 37 seconds."
+    ExhaustedRetryAfter "exhausted-retry-after" "unknown" "429 with `Retry-After: 1`."
+    Crlf "crlf" "seen" "The lines of a stream end in CR and LF."
+    Comments "comments" "seen" "There are comments between the events of a stream."
+    NoDone "no-done" "pain 18" "A stream is complete but for `[DONE]`."
+    UsageOnEveryChunk "usage-on-every-chunk" "seen" "Every chunk of a stream has the usage so far."
+    SignatureLast "signature-last" "seen" "The last delta has a thought signature and nothing else."
+    HtmlError "html-error" "seen" "502 with a page for people."
+    ToolChoiceObjectRefused "tool-choice-object-refused" "unknown" "`tool_choice` may be a word only."
+    FunctionsAsToolCalls "functions-as-tool-calls" "unknown" "Calls of the deprecated `functions` come as `tool_calls`."
+    DeveloperRefused "developer-refused" "unknown" "The role `developer` is refused."
+    FileRefused "file-refused" "unknown" "Parts of type `file` are refused."
+    IncludeUsageHonoured "include-usage-honoured" "unknown" "`include_usage: false` takes the usage out of a stream."
+    WrongTypeRefused "wrong-type-refused" "unknown" "A parameter that is ignored is refused when its type is wrong."
+    NWithStreamRefused "n-with-stream-refused" "unknown" "Several choices in a stream are refused."
+    CachedTokens "cached-tokens" "unknown" "Usage tells how much of the prompt was cached."
+    TextPlainStream "text-plain-stream" "unknown" "The content type of a stream is `text/plain`."
 }
 
 impl Quirk {
@@ -563,7 +563,7 @@ mod tests {
         for quirk in Quirk::ALL {
             assert_eq!(Quirk::of(quirk.word()), Some(*quirk));
             assert!(quirk.word().bytes().all(|it| it.is_ascii_lowercase() || it == b'-'), "{quirk}");
-            assert!(quirk.sentence().ends_with('.') && quirk.origin().contains('.'), "{quirk}");
+            assert!(quirk.sentence().ends_with('.') && !quirk.origin().is_empty(), "{quirk}");
         }
         assert!(Quirk::ALL.len() <= 64, "a set of quirks is one word");
         let all: Quirks = Quirk::ALL.iter().copied().collect();
