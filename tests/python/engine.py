@@ -25,6 +25,8 @@ def main() -> None:
     parameters.n_ctx = 8192
     parameters.n_parallel = 2
     parameters.n_predict = int(sys.argv[1]) if len(sys.argv) > 1 else 48
+    # The likeliest token each time, so that two runs say the same.
+    parameters.sampling.temp = 0.0
     if len(sys.argv) > 2:
         parameters.api_keys = [sys.argv[2]]
     parameters.cpuparams.n_threads = 2
