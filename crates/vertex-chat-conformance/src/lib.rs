@@ -31,7 +31,9 @@
 //! [`ANSWER_BYTES_MAX`], [`ANSWER_TIMEOUT`], [`ATTEMPTS_MAX`], [`STEPS_MAX`], [`TIMES_MAX`], [`VIOLATIONS_MAX`] and [`SHOWN_CHARS_MAX`] bound what a
 //! case can cost and a report can show.
 
+mod broken;
 mod case;
+mod events;
 mod expect;
 mod mutant;
 mod observe;
