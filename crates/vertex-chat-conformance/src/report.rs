@@ -9,7 +9,7 @@ use crate::case::Level;
 use crate::run::{CaseResult, Verdict};
 use crate::suite::Selection;
 
-/// The JSON Schema of [`Report::to_json`].
+/// The JSON Schema of [`Reports::to_json`].
 pub const REPORT_SCHEMA: &str = include_str!("../report.schema.json");
 
 /// The word for the form of the JSON report; another number when it changes.
