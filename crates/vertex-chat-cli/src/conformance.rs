@@ -1,13 +1,14 @@
 //! `vertex-chat conformance`: rule by rule, what holds at an endpoint, and what breaks where it does not.
 //!
 //! Exit codes of its own: 10 when rules of the level strict fail and no others, 11 when rules of the level interop fail, 12 when a
-//! mutant is not convicted as it should be.
+//! mutant is not convicted as it should be, 13 when none fails and the budget did not last for all.
 
 mod local;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use clap::{Args, ValueEnum};
@@ -16,7 +17,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use vertex_chat::Client;
 use vertex_chat::transport::{Connector, HttpConnector, Profile, SystemClock};
 use vertex_chat_conformance::{
-    Credentials, Estimate, Level, Plan, Report, Reports, Run, Suite, Target, Verdict,
+    ANSWER_TIMEOUT, Credentials, Estimate, Level, Plan, Report, Reports, Run, Suite, Target, Verdict,
 };
 
 use crate::interrupt::Interrupts;
@@ -66,6 +67,9 @@ pub(crate) struct ConformanceArguments {
     /// The limit of tokens for an ordinary answer. Else the profile's.
     #[arg(long, value_name = "TOKENS")]
     max_tokens: Option<u64>,
+    /// How long an answer may take, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = ANSWER_TIMEOUT.as_secs())]
+    timeout: u64,
     /// Write the report as JSON; `-` for stdout.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -113,7 +117,15 @@ pub(crate) async fn run(arguments: ConformanceArguments, interrupts: &mut Interr
     if arguments.mutants {
         return local::mutants(&suite, &arguments.case, interrupts).await;
     }
+    if arguments.behind.is_some() && arguments.profile.as_deref() != Some("gateway") {
+        return Err(Failure::Usage("--behind goes with --profile gateway".to_owned()));
+    }
     let is_local = !arguments.target.is_given();
+    if is_local && std::env::var_os("OPENAI_BASE_URL").is_some_and(|it| !it.is_empty()) && !arguments.quiet {
+        // What costs money is asked by name only.
+        out::note("OPENAI_BASE_URL is not looked at, the emulator is asked; name a server with --base-url");
+    }
+    check_files(&arguments)?;
     let local = match is_local {
         true => Some(Local::start().await?),
         false => None,
@@ -139,8 +151,10 @@ pub(crate) async fn run(arguments: ConformanceArguments, interrupts: &mut Interr
         local.stop().await;
     }
     write_reports(&arguments, &reports)?;
+    let not_run: usize = reports.0.iter().map(|it| it.count("not run")).sum();
     match reports.worst() {
         _ if interrupted => Err(Failure::Interrupted),
+        None if not_run > 0 => Err(Failure::NotAllJudged),
         Some(level) => Err(Failure::Nonconforming(level)),
         None => Ok(()),
     }
@@ -215,6 +229,7 @@ async fn remote_job(arguments: &ConformanceArguments, suite: &Suite) -> Result<J
     if let Some(name) = &arguments.name {
         target = target.named(name);
     }
+    target = target.with_timeout(Duration::from_secs(arguments.timeout));
     if let Some(tokens) = arguments.max_tokens {
         target = target.with_limit(tokens);
     }
@@ -315,6 +330,9 @@ async fn run_one(
 
 /// Runs one case and says at once what became of it, if that is worth a line.
 async fn step(run: &mut Run, bar: &ProgressBar, quiet: bool) -> bool {
+    if let Some(case) = run.upcoming() {
+        bar.set_message(case.id.clone());
+    }
     let Some(result) = run.next().await.cloned() else { return false };
     if run.unanswered().is_none()
         && !quiet
@@ -325,7 +343,6 @@ async fn step(run: &mut Run, bar: &ProgressBar, quiet: bool) -> bool {
         let line = format!("FAILED {}{}", result.case.id, first.unwrap_or_default());
         bar.suspend(|| out::note(line));
     }
-    bar.set_message(result.case.id.clone());
     bar.inc(1);
     true
 }
@@ -338,6 +355,17 @@ fn bar(length: usize, quiet: bool) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {wide_msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar
+}
+
+/// Whether the reports can be written, before anything is paid for.
+fn check_files(arguments: &ConformanceArguments) -> Result<(), Failure> {
+    for path in [&arguments.json, &arguments.junit, &arguments.markdown].into_iter().flatten() {
+        if path != Path::new("-") {
+            let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+            opened.map_err(|error| Failure::Local(format!("{}: {error}", path.display())))?;
+        }
+    }
+    Ok(())
 }
 
 /// Prints the reports, and writes those that were asked for.

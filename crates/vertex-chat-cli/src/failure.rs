@@ -23,6 +23,8 @@ pub(crate) enum Failure {
     Interrupted,
     /// Rules of the suite do not hold, the worst of this level.
     Nonconforming(Level),
+    /// No rule fails, but some were not looked at.
+    NotAllJudged,
     /// The suite's judge let a mutant go, or convicted it of something else.
     WrongVerdicts,
     /// Nobody reads what the program writes.
@@ -47,6 +49,7 @@ impl Failure {
             Self::Nonconforming(Level::Interop) => 11,
             Self::Nonconforming(_) => 10,
             Self::WrongVerdicts => 12,
+            Self::NotAllJudged => 13,
             Self::OutputClosed => 0,
         })
     }
@@ -57,6 +60,7 @@ impl Failure {
             Self::Client(error) => (error.to_string(), error.source()),
             Self::Auth(error) => (error.to_string(), error.source()),
             Self::Usage(text) | Self::Configuration(text) | Self::Local(text) => (text.clone(), None),
+            Self::NotAllJudged => ("the budget did not last for all cases".to_owned(), None),
             Self::Interrupted | Self::OutputClosed | Self::Nonconforming(_) | Self::WrongVerdicts => return,
         };
         out::note(format_args!("error: {text}"));

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::expect::{Check, Expectation};
 use crate::mutant::Mutant;
+use crate::observe::check_path;
 use crate::path::Path;
 
 /// The most steps of a case.
@@ -226,15 +227,21 @@ impl Case {
                 return Err(wrong(format!("step `{unknown}` is not before `{}`", step.name)));
             }
         }
+        check_steps(&steps).map_err(&wrong)?;
         let records = file.record.iter().map(|it| Path::parse(it)).collect::<Result<Vec<_>, _>>();
         let records = records.map_err(&wrong)?;
+        if let Some(last) = steps.last() {
+            let several = last.ask.times.is_some();
+            records.iter().try_for_each(|it| check_path(it, several)).map_err(&wrong)?;
+        }
         let judges = steps.iter().any(|step| !step.checks.is_empty());
         match file.level {
             Level::Record if judges || records.is_empty() => {
-                return Err(wrong("a case of the level record has `record` and no `expect`".to_owned()));
+                return Err(wrong("at the level record it needs `record`, and has no `expect`".to_owned()));
             }
             Level::Strict | Level::Interop if !judges || !records.is_empty() => {
-                return Err(wrong("a case has `expect`, and `record` only at the level record".to_owned()));
+                let what = format!("at the level {} it needs `expect`, and has no `record`", file.level);
+                return Err(wrong(what));
             }
             _ => {}
         }
@@ -242,7 +249,8 @@ impl Case {
             (Level::Record, ..) | (_, false, None) | (_, true, Some(_)) => {}
             _ => {
                 return Err(wrong(
-                    "it has either a mutant that breaks it or `exempt` that says why not".to_owned(),
+                    "it needs a `[[mutant]]` that breaks it, or `exempt` with the reason why there is none"
+                        .to_owned(),
                 ));
             }
         }
@@ -269,6 +277,28 @@ impl Case {
     pub(crate) fn applies_to(&self, profiles: &[String]) -> bool {
         self.profiles.iter().any(|it| it == "any" || profiles.contains(it))
     }
+}
+
+/// Whether paths can lead anywhere, and what is put into bodies is known.
+fn check_steps(steps: &[Step]) -> Result<(), String> {
+    let mut variables: BTreeMap<String, Value> =
+        ["model", "limit", "filler"].map(|name| (name.to_owned(), Value::Null)).into();
+    for step in steps {
+        let wrong = |what: String| format!("step `{}`: {what}", step.name);
+        let several = step.ask.times.is_some();
+        let paths = step.checks.iter().map(Check::path).chain(step.captures.iter().map(|(_, path)| path));
+        for path in paths {
+            check_path(path, several).map_err(wrong)?;
+        }
+        if let Some(mut body) = step.ask.body.as_deref().and_then(|it| serde_json::from_str(it).ok()) {
+            fill(&mut body, &variables).map_err(wrong)?;
+        }
+        for text in step.ask.raw_body.iter().chain([&step.ask.path]) {
+            fill_text(text, &variables).map_err(wrong)?;
+        }
+        variables.extend(step.captures.iter().map(|(name, _)| (name.clone(), Value::Null)));
+    }
+    Ok(())
 }
 
 impl StepFile {
@@ -398,14 +428,14 @@ mod tests {
             ("level = \"interop\"\nexempt = \"x\"\n[request]\nexchange = \"nope\"", "no exchange"),
             ("level = \"interop\"\nexempt = \"x\"\n[request]\nbody = \"{\"", "not JSON"),
             ("level = \"interop\"\nexempt = \"x\"\n[request]\nbdy = \"{}\"", "unknown field `bdy`"),
-            ("level = \"interop\"\nexempt = \"x\"\n[request]\nexchange = \"hello\"", "has `expect`"),
-            ("level = \"record\"\n[request]\nexchange = \"hello\"", "has `record`"),
+            ("level = \"interop\"\nexempt = \"x\"\n[request]\nexchange = \"hello\"", "needs `expect`"),
+            ("level = \"record\"\n[request]\nexchange = \"hello\"", "needs `record`"),
             (
                 "level = \"strict\"\n[request]\nexchange = \"hello\"\nexpect = [{ at = \"status\", is = 200 }]",
-                "either a mutant",
+                "needs a `[[mutant]]`",
             ),
             (
-                "level = \"strict\"\nexempt = \"x\"\n[request]\nexchange = \"hello\"\nexpect = [{ at = \"a\", same_as = \"x:a\" }]",
+                "level = \"strict\"\nexempt = \"x\"\n[request]\nexchange = \"hello\"\nexpect = [{ at = \"body.a\", same_as = \"x:a\" }]",
                 "step `x` is not before",
             ),
         ] {

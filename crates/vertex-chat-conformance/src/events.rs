@@ -7,6 +7,27 @@ use vertex_chat_sse::{Decoder, Item};
 
 use crate::observe::ReadBody;
 
+/// What there is below `stream`.
+pub(crate) const STREAM_NAMES: [&str; 17] = [
+    "first",
+    "last",
+    "errors",
+    "not_json",
+    "done",
+    "after_done",
+    "event_types",
+    "line_ends",
+    "stray",
+    "unfinished",
+    "whole",
+    "arrivals",
+    "usages",
+    "usage_at",
+    "usage_has_choices",
+    "choices",
+    "chunks",
+];
+
 /// What was in a stream of events.
 ///
 /// | path below `stream` | is |
@@ -302,5 +323,9 @@ mod tests {
         assert_eq!(seen["stray"].as_array().unwrap().len(), 1);
         assert_eq!((&seen["not_json"], &seen["line_ends"]), (&json!(1), &json!(["lf", "crlf"])));
         assert_eq!(seen["done"], 0);
+        let names: std::collections::BTreeSet<&str> = STREAM_NAMES.into();
+        let said: std::collections::BTreeSet<&str> =
+            seen.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(names, said);
     }
 }

@@ -229,6 +229,11 @@ impl Check {
         })
     }
 
+    /// Where it looks.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What is not as expected.
     pub(crate) fn violations(&self, answers: &Answers<'_>) -> Vec<Violation> {
         let mut places = self.path.places(answers.this);

@@ -158,6 +158,13 @@ pub(crate) enum Deed {
     Array,
 }
 
+impl Deed {
+    /// Whether it is done to the whole answer, streamed or not.
+    fn is_of_answer(self) -> bool {
+        matches!(self, Self::Replace | Self::Refuse | Self::OneAtATime | Self::DieAfterCancel)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Edit {
     pub(crate) on: On,
@@ -197,6 +204,34 @@ impl EditFile {
             (None, None, None, Some(deed)) => Change::Do(deed, to.unwrap_or_default()),
             _ => return Err("an edit has one of `set`, `remove`, `rename` and `do`".to_owned()),
         };
+        let fits = match (&change, self.on) {
+            (Change::Do(deed, _), On::Answer) => deed.is_of_answer(),
+            (Change::Do(deed, _), On::Stream) => !deed.is_of_answer(),
+            (Change::Do(..), _) | (_, On::Answer | On::Stream) => false,
+            (Change::Set(path, _), On::Status) => path.to_string() == "status",
+            (Change::Set(path, _), On::RequestLine) => {
+                ["method", "path"].contains(&path.to_string().as_str())
+            }
+            (_, On::Status | On::RequestLine) => false,
+            _ => true,
+        };
+        if !fits {
+            let rule = "`do` is for stream and answer, status and request-line take `set` alone";
+            return Err(format!("`on` does not take this edit: {rule}"));
+        }
+        for path in self.when.iter().filter_map(|it| Path::parse(&it.at).ok()) {
+            let known = match path.begins() {
+                (Some("status"), _) => true,
+                (Some("request"), second) => {
+                    second.is_some_and(|it| ["method", "path", "headers", "body"].contains(&it))
+                }
+                _ => false,
+            };
+            if !known {
+                let there_is = "`status`, and below `request` method, path, headers, body";
+                return Err(format!("`when`: `{path}` leads nowhere; there is {there_is}"));
+            }
+        }
         let checks =
             |list: &[Expectation]| list.iter().map(Expectation::check).collect::<Result<Vec<_>, _>>();
         Ok(Edit {

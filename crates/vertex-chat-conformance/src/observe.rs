@@ -23,18 +23,44 @@ use vertex_chat_transport::{
 };
 
 use crate::case::{Ask, Auth, fill, fill_text};
-use crate::events::Events;
+use crate::events::{Events, STREAM_NAMES};
+use crate::path::Path;
 use crate::run::Target;
 
 /// The largest answer that is read.
 pub const ANSWER_BYTES_MAX: usize = 16 << 20;
-/// How long an answer may take, from the request to its last byte.
-pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 /// How often a request is sent that says nothing about a rule: answered with 429 or 503, or not at all because a connection was
 /// closed that had been kept.
 pub const ATTEMPTS_MAX: u32 = 3;
 /// Pieces of an answer that come within this time of each other came together.
 const ARRIVAL_GAP: Duration = Duration::from_micros(500);
+/// A stream that is over so soon may have come bit by bit all the same: then its pieces count, however close they came.
+const FAST_STREAM: Duration = Duration::from_millis(50);
+/// How long an answer may take, from the request to its last byte, by default.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What a path into what was seen begins with.
+const ROOTS: [&str; 8] =
+    ["status", "headers", "kind", "body", "text", "problem", "stream", "calls_itself_json"];
+
+/// Whether a path can lead anywhere in what is seen of an exchange, or of several at once.
+pub(crate) fn check_path(path: &Path, several: bool) -> Result<(), String> {
+    let (first, second) = path.begins();
+    let known = |name: Option<&str>, names: &[&str]| name.is_some_and(|it| names.contains(&it));
+    if several {
+        return match first {
+            Some("answers") => Ok(()),
+            _ => Err(format!("`{path}`: of several answers a path begins with `answers`")),
+        };
+    }
+    if !known(first, &ROOTS) {
+        return Err(format!("`{path}`: a path begins with {}", ROOTS.join(", ")));
+    }
+    if first == Some("stream") && !known(second, &STREAM_NAMES) {
+        return Err(format!("`{path}`: below `stream` there are {}", STREAM_NAMES.join(", ")));
+    }
+    Ok(())
+}
 
 /// What an exchange showed, and what it cost.
 #[derive(Clone, Debug)]
@@ -131,9 +157,9 @@ impl Prepared {
 
     async fn exchange(&self, target: &Target) -> Result<(Response, Duration), NoAnswer> {
         let request = self.request(target).await.map_err(NoAnswer::NotSent)?;
-        let timeouts = Timeouts::default().with_first_byte(ANSWER_TIMEOUT).with_idle(ANSWER_TIMEOUT);
+        let timeouts = Timeouts::default().with_first_byte(target.timeout).with_idle(target.timeout);
         let now = target.clock.monotonic();
-        let deadline = now + ANSWER_TIMEOUT;
+        let deadline = now + target.timeout;
         let sent = send_within(&*target.exchange, request, &timeouts, deadline, &target.clock).await;
         sent.map(|response| (response, now)).map_err(NoAnswer::Lost)
     }
@@ -213,9 +239,17 @@ impl ReadBody {
     async fn of(mut body: Body, cancel_after: Option<usize>, sent_at: Duration, target: &Target) -> Self {
         let mut read = Self { bytes: Vec::new(), arrivals: 0, problem: None, cancelled: false };
         let mut last = sent_at;
+        let (mut pieces, mut first) = (0, None);
+        let mut blank_lines = 0;
         loop {
             match body.chunk().await {
-                None => return read,
+                None => {
+                    let now = target.clock.monotonic();
+                    if first.is_some_and(|first| now.saturating_sub(first) < FAST_STREAM) {
+                        read.arrivals = pieces;
+                    }
+                    return read;
+                }
                 Some(Err(error)) => {
                     read.problem = Some(describe(&error));
                     return read;
@@ -226,13 +260,17 @@ impl ReadBody {
                         read.arrivals += 1;
                     }
                     last = now;
+                    first.get_or_insert(now);
+                    pieces += 1;
+                    // A blank line may have come in two pieces.
+                    let seen = read.bytes.len().saturating_sub(1);
                     read.bytes.extend_from_slice(&piece);
                     if read.bytes.len() > ANSWER_BYTES_MAX {
                         read.problem = Some(format!("the answer is larger than {ANSWER_BYTES_MAX} bytes"));
                         return read;
                     }
-                    let events = || read.bytes.windows(2).filter(|it| *it == b"\n\n").count();
-                    if cancel_after.is_some_and(|limit| events() >= limit) {
+                    blank_lines += read.bytes[seen..].windows(2).filter(|it| *it == b"\n\n").count();
+                    if cancel_after.is_some_and(|limit| blank_lines >= limit) {
                         read.cancelled = true;
                         return read;
                     }
@@ -266,7 +304,10 @@ fn is_events(headers: &HeaderMap, bytes: &[u8]) -> bool {
 
 /// Tokens by the server's own count.
 fn tokens_of(value: &Value) -> Option<u64> {
-    let total = |usage: &Value| usage["total_tokens"].as_u64();
+    let total = |usage: &Value| {
+        let parts = || Some(usage["prompt_tokens"].as_u64()? + usage["completion_tokens"].as_u64()?);
+        usage["total_tokens"].as_u64().or_else(parts)
+    };
     let streamed = || value["stream"]["usages"].as_array()?.last().and_then(total);
     total(&value["body"]["usage"]).or_else(streamed)
 }

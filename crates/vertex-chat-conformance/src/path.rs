@@ -87,6 +87,15 @@ impl Path {
         if hops.is_empty() { Err("an empty path".to_owned()) } else { Ok(Self(hops)) }
     }
 
+    /// The names that it begins with: the first two, as far as they are names.
+    pub(crate) fn begins(&self) -> (Option<&str>, Option<&str>) {
+        let name = |place: usize| match self.0.get(place) {
+            Some(Hop::Member(name)) => Some(name.as_str()),
+            _ => None,
+        };
+        (name(0), name(1))
+    }
+
     /// All places that it leads to. Without a `*` that is one, be there something or not.
     pub(crate) fn places<'a>(&self, root: &'a Value) -> Vec<Place<'a>> {
         let mut places = vec![Place { path: String::new(), value: Some(Cow::Borrowed(root)) }];

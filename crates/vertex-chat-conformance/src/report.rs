@@ -15,6 +15,9 @@ pub const REPORT_SCHEMA: &str = include_str!("../report.schema.json");
 /// The word for the form of the JSON report; another number when it changes.
 const FORMAT: &str = "vertex-chat-conformance/1";
 
+/// The verdicts that are counted for each group.
+const COLUMNS: [&str; 6] = ["passed", "failed", "blocked", "skipped", "recorded", "not run"];
+
 /// What several runs found, in the order of the runs.
 #[derive(Clone, Debug, Default)]
 pub struct Reports(pub Vec<Report>);
@@ -104,8 +107,11 @@ impl Report {
         self.failed().map(|it| it.case.level).max()
     }
 
+    /// The cases that failed, those first on which more hangs.
     fn failed(&self) -> impl Iterator<Item = &CaseResult> {
-        self.results.iter().filter(|it| matches!(it.verdict, Verdict::Failed(_)))
+        let failed = self.results.iter().filter(|it| matches!(it.verdict, Verdict::Failed(_)));
+        let (interop, strict): (Vec<_>, Vec<_>) = failed.partition(|it| it.case.level == Level::Interop);
+        interop.into_iter().chain(strict)
     }
 
     fn judged(&self) -> usize {
@@ -120,11 +126,13 @@ impl Report {
         groups
     }
 
-    /// Skipped and blocked cases by their reason.
+    /// Cases that were not judged, by their reason.
     fn by_reason(&self) -> BTreeMap<&str, Vec<&str>> {
         let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for result in &self.results {
-            if let Verdict::Skipped(because) | Verdict::Blocked(because) = &result.verdict {
+            if let Verdict::Skipped(because) | Verdict::Blocked(because) | Verdict::NotRun(because) =
+                &result.verdict
+            {
                 reasons.entry(because).or_default().push(&result.case.id);
             }
         }
@@ -151,20 +159,11 @@ impl Report {
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut out = format!("{}\n\n", self.title());
-        let _ = writeln!(
-            out,
-            "{:<24} {:>7} {:>7} {:>8} {:>8}",
-            "group", "passed", "failed", "blocked", "skipped"
-        );
+        let _ = writeln!(out, "{:<20}{}", "group", COLUMNS.map(|word| format!("{word:>9}")).concat());
         for (group, results) in self.of_groups() {
             let count = |word: &str| results.iter().filter(|it| it.verdict.as_str() == word).count();
-            let (passed, failed) = (count("passed"), count("failed"));
-            let _ = writeln!(
-                out,
-                "{group:<24} {passed:>7} {failed:>7} {:>8} {:>8}",
-                count("blocked"),
-                count("skipped")
-            );
+            let _ =
+                writeln!(out, "{group:<20}{}", COLUMNS.map(|word| format!("{:>9}", count(word))).concat());
         }
         for result in self.failed() {
             let case = &result.case;
@@ -225,7 +224,8 @@ impl Report {
     }
 
     fn junit_suites(&self, out: &mut String) {
-        let behind = self.behind.as_ref().map(|it| format!("/{it}")).unwrap_or_default();
+        let behind = self.behind.as_ref().map(|it| format!("-before-{it}")).unwrap_or_default();
+        let run = format!("{}{behind}/{}", self.profile, self.model);
         for (group, results) in self.of_groups() {
             let failed = results.iter().filter(|it| matches!(it.verdict, Verdict::Failed(_))).count();
             let ran = results.iter().filter(|it| {
@@ -235,11 +235,11 @@ impl Report {
             let _ = writeln!(
                 out,
                 "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{failed}\" skipped=\"{skipped}\">",
-                xml(&format!("{}{behind}/{group}", self.profile)),
+                xml(&format!("{run}/{group}")),
                 results.len()
             );
             for result in results {
-                junit_case(out, group, result);
+                junit_case(out, &format!("{run}.{group}"), result);
             }
             out.push_str("  </testsuite>\n");
         }
@@ -250,6 +250,8 @@ impl Report {
     pub fn to_markdown(&self) -> String {
         let (passed, judged) = (self.count("passed"), self.judged());
         let colour = match self.worst() {
+            // What was not looked at is not green.
+            None if self.count("not run") > 0 || judged == 0 => "lightgrey",
             None => "brightgreen",
             Some(Level::Interop) => "red",
             Some(_) => "yellow",
@@ -260,16 +262,11 @@ impl Report {
             self.profile
         );
         let _ = writeln!(out, "# Conformance of {}\n\n{}\n", inline(&self.title()), self.summary());
-        out.push_str("| group | passed | failed | blocked | skipped |\n|---|---|---|---|---|\n");
+        let _ = writeln!(out, "| group | {} |\n|{}", COLUMNS.join(" | "), "---|".repeat(COLUMNS.len() + 1));
         for (group, results) in self.of_groups() {
             let count = |word: &str| results.iter().filter(|it| it.verdict.as_str() == word).count();
-            let (passed, failed) = (count("passed"), count("failed"));
-            let _ = writeln!(
-                out,
-                "| {group} | {passed} | {failed} | {} | {} |",
-                count("blocked"),
-                count("skipped")
-            );
+            let counts = COLUMNS.map(|word| count(word).to_string()).join(" | ");
+            let _ = writeln!(out, "| {group} | {counts} |");
         }
         for (i, result) in self.failed().enumerate() {
             if i == 0 {
@@ -326,18 +323,20 @@ fn case_json(result: &CaseResult) -> Value {
                 violations.iter().map(|it| json!({"at": it.at, "expected": it.expected, "got": it.got}));
             json["violations"] = list.collect();
         }
-        Verdict::Blocked(because) | Verdict::Skipped(because) => json["because"] = because.as_str().into(),
+        Verdict::Blocked(because) | Verdict::Skipped(because) | Verdict::NotRun(because) => {
+            json["because"] = because.as_str().into();
+        }
         Verdict::Recorded(seen) => {
             json["seen"] = seen.iter().map(|(path, value)| json!({"at": path, "value": value})).collect();
         }
-        Verdict::Passed | Verdict::NotRun => {}
+        Verdict::Passed => {}
     }
     json
 }
 
-fn junit_case(out: &mut String, group: &str, result: &CaseResult) {
+fn junit_case(out: &mut String, class: &str, result: &CaseResult) {
     let case = &result.case;
-    let _ = write!(out, "    <testcase classname=\"{}\" name=\"{}\"", xml(group), xml(&case.id));
+    let _ = write!(out, "    <testcase classname=\"{}\" name=\"{}\"", xml(class), xml(&case.id));
     match &result.verdict {
         Verdict::Passed => out.push_str("/>\n"),
         Verdict::Recorded(seen) => {
@@ -358,13 +357,10 @@ fn junit_case(out: &mut String, group: &str, result: &CaseResult) {
                 xml(&text.join("\n"))
             );
         }
-        Verdict::Blocked(because) | Verdict::Skipped(because) => {
+        Verdict::Blocked(because) | Verdict::Skipped(because) | Verdict::NotRun(because) => {
             let word = result.verdict.as_str();
             let _ =
                 writeln!(out, ">\n      <skipped message=\"{word}: {}\"/>\n    </testcase>", xml(because));
-        }
-        Verdict::NotRun => {
-            let _ = writeln!(out, ">\n      <skipped message=\"not run\"/>\n    </testcase>");
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use http::header::AUTHORIZATION;
@@ -12,7 +13,7 @@ use vertex_chat_transport::{Clock, Exchange};
 
 use crate::case::{Auth, Case, Level, Step};
 use crate::expect::{Answers, Violation, shown};
-use crate::observe::{Observation, Prepared};
+use crate::observe::{ANSWER_TIMEOUT, Observation, Prepared};
 use crate::report::Report;
 use crate::suite::{Fate, Selection};
 
@@ -66,6 +67,7 @@ pub struct Target {
     credentials: Option<Arc<dyn Credentials>>,
     limit: Option<u64>,
     is_emulator: bool,
+    pub(crate) timeout: Duration,
 }
 
 /// A base URL that is none.
@@ -116,6 +118,7 @@ impl Target {
             credentials: None,
             limit: None,
             is_emulator: false,
+            timeout: ANSWER_TIMEOUT,
         })
     }
 
@@ -146,6 +149,13 @@ impl Target {
         self
     }
 
+    /// Waits this long for an answer, in place of [`ANSWER_TIMEOUT`].
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
     /// Is the emulator, or stands before it: misbehaviour can be asked of it by a model's name.
     #[must_use]
     pub fn emulated(mut self) -> Self {
@@ -168,6 +178,18 @@ impl Target {
             lacks.push(("emulator", "a server that is not the emulator cannot be told to misbehave"));
         }
         lacks
+    }
+
+    /// What must not be in a report, whatever a server sends back.
+    async fn secrets(&self) -> Vec<String> {
+        let Some(credentials) = &self.credentials else { return Vec::new() };
+        let mut secrets: Vec<String> = credentials.expired().into_iter().collect();
+        if let Ok(headers) = credentials.headers().await {
+            let value = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok()).unwrap_or_default();
+            secrets.push(value.trim_start_matches("Bearer ").to_owned());
+        }
+        secrets.retain(|it| !it.is_empty());
+        secrets
     }
 
     pub(crate) async fn credentials(&self, auth: Auth) -> Result<HeaderMap, String> {
@@ -213,8 +235,8 @@ pub enum Verdict {
     Skipped(String),
     /// Nothing is known to be right: this was seen.
     Recorded(Vec<(String, String)>),
-    /// It did not come to that: the budget was used up, or the run was interrupted.
-    NotRun,
+    /// It did not come to that, and this is why: the budget was used up, or the run was interrupted.
+    NotRun(String),
 }
 
 impl Verdict {
@@ -227,9 +249,40 @@ impl Verdict {
             Self::Blocked(_) => "blocked",
             Self::Skipped(_) => "skipped",
             Self::Recorded(_) => "recorded",
-            Self::NotRun => "not run",
+            Self::NotRun(_) => "not run",
         }
     }
+}
+
+impl Verdict {
+    /// Without these texts, which a server may have sent back.
+    fn without(mut self, secrets: &[String]) -> Self {
+        let texts: Vec<&mut String> = match &mut self {
+            Self::Failed(violations) => {
+                violations.iter_mut().flat_map(|it| [&mut it.got, &mut it.expected]).collect()
+            }
+            Self::Recorded(seen) => seen.iter_mut().map(|(_, value)| value).collect(),
+            _ => Vec::new(),
+        };
+        for text in texts {
+            for secret in secrets.iter().filter(|it| text.contains(it.as_str())).collect::<Vec<_>>() {
+                *text = text.replace(secret, "[redacted]");
+            }
+        }
+        self
+    }
+}
+
+/// The server's words about an error, as far as a report shows values.
+fn said(observed: &Value) -> Option<String> {
+    if observed["status"].as_u64().is_none_or(|it| it < 400) {
+        return None;
+    }
+    let body = &observed["body"];
+    // Google's errors are lists of one.
+    let error = if body.is_array() { &body[0]["error"] } else { &body["error"] };
+    let words = [&error["message"], error, &body["message"], &body["detail"], &observed["text"]];
+    words.into_iter().find(|it| it.is_string()).map(|it| shown(Some(it)))
 }
 
 impl fmt::Display for Verdict {
@@ -293,11 +346,20 @@ impl Run {
             Fate::Skipped(because) => Verdict::Skipped(because),
             Fate::Runs => match self.unlucky(&case) {
                 Some(verdict) => verdict,
-                None => self.judge(&case).await,
+                None => {
+                    let verdict = self.judge(&case).await;
+                    verdict.without(&self.target.secrets().await)
+                }
             },
         };
         self.results.push(CaseResult { case, verdict });
         self.results.last()
+    }
+
+    /// The case that is next.
+    #[must_use]
+    pub fn upcoming(&self) -> Option<&Case> {
+        self.selection.cases.get(self.results.len()).map(|(case, _)| &**case)
     }
 
     /// How many cases there are in all.
@@ -338,7 +400,7 @@ impl Run {
             case: Arc::clone(case),
             verdict: match fate {
                 Fate::Skipped(because) => Verdict::Skipped(because.clone()),
-                Fate::Runs => Verdict::NotRun,
+                Fate::Runs => Verdict::NotRun("the run was interrupted".to_owned()),
             },
         });
         let results = self.results.iter().cloned().chain(rest).collect();
@@ -357,7 +419,7 @@ impl Run {
                 Some(Verdict::Blocked(_)) => {
                     return Some(Verdict::Blocked(format!("`{required}` is blocked")));
                 }
-                Some(Verdict::NotRun) => return Some(Verdict::NotRun),
+                Some(Verdict::NotRun(because)) => return Some(Verdict::NotRun(because.clone())),
                 _ => {}
             }
         }
@@ -371,7 +433,7 @@ impl Run {
         for step in &case.steps {
             let observed = match self.observe(step, &variables).await {
                 Ok(Some(observed)) => observed,
-                Ok(None) => return Verdict::NotRun,
+                Ok(None) => return Verdict::NotRun("the budget was used up".to_owned()),
                 Err(problem) => {
                     let at = place(case, step, "request");
                     let expected = "something that can be sent".to_owned();
@@ -380,7 +442,15 @@ impl Run {
             };
             let answers = Answers { this: &observed, earlier: &earlier };
             let found = step.checks.iter().flat_map(|check| check.violations(&answers));
-            violations.extend(found.map(|it| Violation { at: place(case, step, &it.at), ..it }));
+            violations.extend(found.map(|mut it| {
+                if it.at == "status"
+                    && let Some(said) = said(&observed)
+                {
+                    it.got = format!("{}, and the server said: {said}", it.got);
+                }
+                it.at = place(case, step, &it.at);
+                it
+            }));
             if !violations.is_empty() {
                 let more = violations.len().saturating_sub(VIOLATIONS_MAX);
                 if more > 0 {

@@ -12,6 +12,8 @@ use crate::run::{Run, Target};
 
 include!(concat!(env!("OUT_DIR"), "/data.rs"));
 
+/// The largest limit of tokens that is believed: nobody answers at such length because he may.
+const NAMED_TOKENS_MAX: u64 = 65_536;
 /// Bytes of a request that make about one token.
 const BYTES_PER_TOKEN: u64 = 4;
 /// The files in the folder of cases and profiles that are neither.
@@ -243,15 +245,15 @@ impl Suite {
     /// What is wrong between files.
     fn check(&self, faults: &mut Vec<String>) {
         let mut ids = BTreeSet::new();
-        let mut rules = BTreeSet::new();
+        let mut rules = BTreeMap::new();
         let mut mutants = BTreeSet::new();
         for case in &self.cases {
-            let mut fault = |what: String| faults.push(format!("{}: {what}", case.id));
+            let mut fault = |what: String| faults.push(format!("{}/{}: {what}", case.group, case.id));
             if !ids.insert(&case.id) {
                 fault("two cases have this id".to_owned());
             }
-            if !rules.insert(&case.rule) {
-                fault(format!("another case has the rule {:?}", case.rule));
+            if let Some(other) = rules.insert(&case.rule, &case.id) {
+                fault(format!("the case `{other}` has the same rule: {}", case.rule));
             }
             for profile in case.profiles.iter().chain(case.mutants.iter().map(|it| &it.profile)) {
                 if profile != "any" && self.profile(profile).is_err() {
@@ -260,7 +262,8 @@ impl Suite {
             }
             for capability in case.needs.iter().chain(&case.without) {
                 if !self.capabilities.contains_key(capability) {
-                    fault(format!("`{capability}` is no capability"));
+                    let known: Vec<&str> = self.capabilities.keys().map(String::as_str).collect();
+                    fault(format!("`{capability}` is no capability; there are {}", known.join(", ")));
                 }
             }
             for mutant in &case.mutants {
@@ -473,7 +476,8 @@ impl Selection {
             let several = body["n"].as_u64().unwrap_or(1).clamp(1, 128);
             named.map(|it| it.saturating_mul(several))
         };
-        (text.len() + ask.filler) as u64 / BYTES_PER_TOKEN + own.unwrap_or(self.limit).min(1 << 20)
+        (text.len() + ask.filler) as u64 / BYTES_PER_TOKEN
+            + own.filter(|it| *it <= NAMED_TOKENS_MAX).unwrap_or(self.limit)
     }
 
     /// Runs it against a server.
