@@ -13,6 +13,7 @@ use vertex_chat_tests::upstream::{Step, Upstream, answer};
 
 /// The exit codes of its own.
 const INTEROP_FAILED: i32 = 11;
+const NOT_ALL_JUDGED: i32 = 13;
 
 fn conformance(arguments: &[&str]) -> Output {
     run(vertex_chat(&["conformance"]).args(arguments), "")
@@ -145,6 +146,7 @@ async fn a_list_costs_nothing_and_a_budget_is_kept() {
     assert!(good.seen().is_empty(), "a list sends nothing");
     let output = conformance(&[&target[..], &["--budget", "2500", "--json", "-"]].concat());
     let report = json(&output);
+    assert_ne!(output.status.code(), Some(0), "what was not looked at is not good");
     let not_run = ids(&report["runs"][0], "not run");
     assert!(not_run.len() > 50, "{not_run:?}");
     let asked = good.seen().iter().filter(|it| it.line.starts_with("POST")).count();
@@ -190,6 +192,69 @@ fn the_deviations_of_llama_cpp_are_found_and_nothing_else_is() {
         assert_eq!(ids(&report["runs"][0], verdict), ids(&expected["runs"][0], verdict), "{verdict}");
     }
     assert!(!report.to_string().contains(KEY), "the key is in no report");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_a_server_sends_back_is_in_no_report() {
+    const KEY: &str = "sk-canary-of-the-suite";
+    let echo = Upstream::answer_with(|seen| {
+        let body = format!(
+            "{{\"error\":{{\"message\":\"{}\"}}}}",
+            seen.header("authorization").unwrap_or("nothing")
+        );
+        vec![Step::Write(answer(
+            "400 Bad Request",
+            "application/json",
+            &[("x-request-id", KEY)],
+            body.as_bytes(),
+        ))]
+    })
+    .await;
+    let folder = Folder::new("canary");
+    let mut command = vertex_chat(&[
+        "conformance",
+        "--base-url",
+        &format!("{}/v1", echo.url()),
+        "--model",
+        "m",
+        "--verbose",
+    ]);
+    for form in ["json", "junit", "markdown"] {
+        command.arg(format!("--{form}")).arg(folder.path(form));
+    }
+    let output = run(command.env("OPENAI_API_KEY", KEY), "");
+    let said = format!("{}{}", stdout(&output), stderr(&output));
+    assert!(said.contains("and the server said: \"Bearer [redacted]\""), "{said}");
+    assert!(!said.contains(KEY), "{said}");
+    for form in ["json", "junit", "markdown"] {
+        let report = std::fs::read_to_string(folder.path(form)).unwrap();
+        assert!(!report.contains(KEY), "{form}: {report}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_requests_convicts_nobody() {
+    let busy = server("429 Too Many Requests", r#"{"error":{"message":"slow down"}}"#).await;
+    let url = format!("{}/v1", busy.url());
+    let output = conformance(&["--base-url", &url, "--model", "m", "--case", "chat-answers", "--json", "-"]);
+    let report = json(&output);
+    assert_eq!(ids(&report["runs"][0], "not run"), ["chat-answers"]);
+    assert_eq!(output.status.code(), Some(NOT_ALL_JUDGED));
+}
+
+#[test]
+fn what_cannot_be_judged_is_wrong_usage() {
+    for wrong in [
+        &["--profile", "openai", "--case", "gemini-signature-missing"][..],
+        &["--profile", "openai", "--level", "interop", "--case", "answer-refusal-key"],
+        &["--mutants", "--case", "typo"],
+        &["--profile", "openai", "--behind", "vertex-gemini"],
+        &["--profile", "nobody"],
+        &["--lacks", "nothing"],
+    ] {
+        let output = conformance(wrong);
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}{}", stdout(&output), stderr(&output));
+    }
 }
 
 #[test]

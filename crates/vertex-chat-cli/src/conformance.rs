@@ -1,7 +1,7 @@
 //! `vertex-chat conformance`: rule by rule, what holds at an endpoint, and what breaks where it does not.
 //!
 //! Exit codes of its own: 10 when rules of the level strict fail and no others, 11 when rules of the level interop fail, 12 when a
-//! mutant is not convicted as it should be, 13 when none fails and the budget did not last for all.
+//! mutant is not convicted as it should be, 13 when none fails and not all could be judged.
 
 mod local;
 
@@ -83,7 +83,9 @@ pub(crate) struct ConformanceArguments {
     #[arg(long)]
     list: bool,
     /// Judge the judge: each case against servers that break its rule and no other.
-    #[arg(long, conflicts_with_all = ["profile", "model", "base_url", "project", "location", "endpoint", "host"])]
+    #[arg(long, conflicts_with_all = [
+        "profile", "model", "base_url", "project", "location", "endpoint", "host", "json", "junit", "markdown", "budget", "behind", "list",
+    ])]
     mutants: bool,
     /// Do not show the estimate, the bar and the cases as they come.
     #[arg(long, short)]
@@ -126,17 +128,27 @@ pub(crate) async fn run(arguments: ConformanceArguments, interrupts: &mut Interr
         out::note("OPENAI_BASE_URL is not looked at, the emulator is asked; name a server with --base-url");
     }
     check_files(&arguments)?;
-    let local = match is_local {
-        true => Some(Local::start().await?),
-        false => None,
-    };
-    let jobs = match &local {
-        Some(local) => local_jobs(&arguments, &suite, local).await?,
-        None => vec![remote_job(&arguments, &suite).await?],
-    };
     if arguments.list {
-        return jobs.iter().try_for_each(|job| list(&suite, job));
+        let plans = match is_local {
+            true => local_plans(&arguments, &suite)?
+                .into_iter()
+                .map(|(plan, server)| (plan, server.model.to_owned()))
+                .collect(),
+            false => vec![remote_plan(&arguments, &suite)?],
+        };
+        return plans.iter().try_for_each(|(plan, model)| list(&suite, plan, model));
     }
+    let prepare = async {
+        Ok(match is_local {
+            true => {
+                let local = Local::start().await?;
+                let jobs = local_jobs(&arguments, &suite, &local).await?;
+                (Some(local), jobs)
+            }
+            false => (None, vec![remote_job(&arguments, &suite).await?]),
+        })
+    };
+    let (local, jobs) = interrupts.end(prepare).await?;
     let mut reports = Reports::default();
     let mut interrupted = false;
     for job in jobs {
@@ -150,13 +162,14 @@ pub(crate) async fn run(arguments: ConformanceArguments, interrupts: &mut Interr
     if let Some(local) = local {
         local.stop().await;
     }
-    write_reports(&arguments, &reports)?;
+    // What was found is said by the exit code, whether or not somebody reads the rest.
+    let written = write_reports(&arguments, &reports);
     let not_run: usize = reports.0.iter().map(|it| it.count("not run")).sum();
     match reports.worst() {
         _ if interrupted => Err(Failure::Interrupted),
         None if not_run > 0 => Err(Failure::NotAllJudged),
         Some(level) => Err(Failure::Nonconforming(level)),
-        None => Ok(()),
+        None => written,
     }
 }
 
@@ -198,15 +211,13 @@ impl ConformanceArguments {
         plan.cases.clone_from(&self.case);
         plan.lacks.clone_from(&self.lacks);
         plan.budget = self.budget;
+        plan.limit = self.max_tokens;
         plan
     }
 }
 
-/// The server that the arguments name, with the client's credentials.
-async fn remote_job(arguments: &ConformanceArguments, suite: &Suite) -> Result<Job, Failure> {
-    let client = arguments.target.client(Client::builder()).await?;
-    let url = client.chat_url().to_string();
-    let base_url = url.strip_suffix("/chat/completions").unwrap_or(&url);
+/// What a server that the arguments name is judged by, and its model.
+fn remote_plan(arguments: &ConformanceArguments, suite: &Suite) -> Result<(Plan, String), Failure> {
     let profile = arguments.profile.clone().unwrap_or_else(|| {
         let is_google = arguments.target.base_url.is_none();
         match (is_google, arguments.target.endpoint.is_some()) {
@@ -219,55 +230,79 @@ async fn remote_job(arguments: &ConformanceArguments, suite: &Suite) -> Result<J
     let plan = arguments.plan(&profile, arguments.behind.as_deref());
     let of_profile = suite.profile(plan.behind.as_ref().unwrap_or(&profile)).map_err(usage)?;
     let model = arguments.model.clone().unwrap_or_else(|| of_profile.model.clone());
+    Ok((plan, model))
+}
+
+/// The server that the arguments name, with the client's credentials.
+async fn remote_job(arguments: &ConformanceArguments, suite: &Suite) -> Result<Job, Failure> {
+    let (plan, model) = remote_plan(arguments, suite)?;
+    let client = arguments.target.client(Client::builder()).await?;
+    let url = client.chat_url().to_string();
+    let base_url = url.strip_suffix("/chat/completions").unwrap_or(&url);
     let exchange = HttpConnector::new().connect(&Profile::Public);
     let exchange = exchange.map_err(|error| Failure::Local(error.to_string()))?;
     let mut target = Target::new(exchange, Arc::new(SystemClock), base_url, &model)
-        .map_err(|error| Failure::Usage(error.to_string()))?;
+        .map_err(|error| Failure::Usage(error.to_string()))?
+        .with_timeout(Duration::from_secs(arguments.timeout));
     if !client.authorization().await?.is_empty() {
         target = target.with_credentials(Arc::new(ClientCredentials(client)));
     }
     if let Some(name) = &arguments.name {
         target = target.named(name);
     }
-    target = target.with_timeout(Duration::from_secs(arguments.timeout));
-    if let Some(tokens) = arguments.max_tokens {
-        target = target.with_limit(tokens);
-    }
     Ok(Job { plan, target, model })
 }
 
-/// The emulator as one kind of server or as all, and the gateway before it.
+/// The emulator as one kind of server or as all, and the gateway before it: what each is judged by.
+fn local_plans(
+    arguments: &ConformanceArguments,
+    suite: &Suite,
+) -> Result<Vec<(Plan, &'static local::Server)>, Failure> {
+    for profile in [&arguments.profile, &arguments.behind].into_iter().flatten() {
+        suite.profile(profile).map_err(usage)?;
+    }
+    let only_gateway = arguments.profile.as_deref() == Some("gateway");
+    let mut plans = Vec::new();
+    for server in local::SERVERS {
+        let is = |word: &Option<String>, own: &str| word.as_deref().is_none_or(|it| it == own);
+        let wanted = only_gateway || is(&arguments.profile, server.profile);
+        if !wanted || !is(&arguments.behind, server.profile) || !is(&arguments.model, server.model) {
+            continue;
+        }
+        let mut both = vec![arguments.plan("gateway", Some(server.profile))];
+        if !only_gateway {
+            both.insert(0, arguments.plan(server.profile, None));
+        }
+        // A case that is named need not be one of both.
+        both.retain(|plan| arguments.case.is_empty() || suite.plan_for(plan, server.model).is_ok());
+        plans.extend(both.into_iter().map(|plan| (plan, server)));
+    }
+    if plans.is_empty() && !arguments.case.is_empty() {
+        let plan = arguments.plan(arguments.profile.as_deref().unwrap_or("openai"), None);
+        suite.plan(&plan).map_err(usage)?;
+    }
+    if plans.is_empty() {
+        let models: Vec<&str> = local::SERVERS.iter().map(|it| it.model).collect();
+        let message =
+            format!("the emulator's models here are {}; give a target for another", models.join(", "));
+        return Err(Failure::Usage(message));
+    }
+    Ok(plans)
+}
+
 async fn local_jobs(
     arguments: &ConformanceArguments,
     suite: &Suite,
     local: &Local,
 ) -> Result<Vec<Job>, Failure> {
     let mut jobs = Vec::new();
-    let wanted =
-        |profile: &str| arguments.profile.as_deref().is_none_or(|it| it == profile || it == "gateway");
-    if let Some(profile) = &arguments.profile {
-        suite.profile(profile).map_err(usage)?;
-    }
-    for server in local::SERVERS {
-        let behind = arguments.behind.as_deref().is_none_or(|it| it == server.profile);
-        if !wanted(server.profile)
-            || !behind
-            || arguments.model.as_deref().is_some_and(|it| it != server.model)
-        {
-            continue;
-        }
-        if arguments.profile.as_deref() != Some("gateway") {
-            let plan = arguments.plan(server.profile, None);
-            jobs.push(Job { plan, target: local.server(server)?, model: server.model.to_owned() });
-        }
-        let plan = arguments.plan("gateway", Some(server.profile));
-        jobs.push(Job { plan, target: local.gateway(server).await?, model: server.model.to_owned() });
-    }
-    if jobs.is_empty() {
-        let models: Vec<&str> = local::SERVERS.iter().map(|it| it.model).collect();
-        let message =
-            format!("the emulator's models here are {}; give a target for another", models.join(", "));
-        return Err(Failure::Usage(message));
+    for (plan, server) in local_plans(arguments, suite)? {
+        let target = match plan.profile == "gateway" {
+            true => local.gateway(server).await?,
+            false => local.server(server)?,
+        };
+        let target = target.with_timeout(Duration::from_secs(arguments.timeout));
+        jobs.push(Job { plan, target, model: server.model.to_owned() });
     }
     Ok(jobs)
 }
@@ -277,10 +312,10 @@ fn usage(error: impl std::fmt::Display) -> Failure {
 }
 
 /// The cases of a run, and what it would cost.
-fn list(suite: &Suite, job: &Job) -> Result<(), Failure> {
-    let selection = suite.plan_for(&job.plan, &job.model).map_err(usage)?;
-    let behind = job.plan.behind.as_ref().map(|it| format!(" before {it}")).unwrap_or_default();
-    out::line(format_args!("# {}{behind}, {}", job.plan.profile, job.model))?;
+fn list(suite: &Suite, plan: &Plan, model: &str) -> Result<(), Failure> {
+    let selection = suite.plan_for(plan, model).map_err(usage)?;
+    let behind = plan.behind.as_ref().map(|it| format!(" before {it}")).unwrap_or_default();
+    out::line(format_args!("# {}{behind}, {model}", plan.profile))?;
     for (case, skipped) in selection.cases() {
         let note = skipped.map(|it| format!(" (skipped: {it})")).unwrap_or_default();
         out::line(format_args!("{:<44} {:<8} {}{note}", case.id, case.level, case.rule))?;
@@ -303,9 +338,9 @@ async fn run_one(
     interrupts: &mut Interrupts,
 ) -> Result<(Report, bool), Failure> {
     let selection = suite.plan_for(&job.plan, &job.model).map_err(usage)?;
-    let estimate = selection.estimate();
     let url = job.target.base_url().to_owned();
     let mut run = selection.run(job.target);
+    let estimate = run.estimate();
     let bar = bar(run.len(), arguments.quiet);
     if !arguments.quiet {
         let behind = job.plan.behind.as_ref().map(|it| format!(" before {it}")).unwrap_or_default();
@@ -371,7 +406,8 @@ fn check_files(arguments: &ConformanceArguments) -> Result<(), Failure> {
 /// Prints the reports, and writes those that were asked for.
 fn write_reports(arguments: &ConformanceArguments, reports: &Reports) -> Result<(), Failure> {
     let json = |reports: &Reports| format!("{:#}\n", reports.to_json());
-    let to_stdout = arguments.json.as_deref() == Some(Path::new("-"));
+    let files = [&arguments.json, &arguments.junit, &arguments.markdown];
+    let to_stdout = files.iter().any(|it| it.as_deref() == Some(Path::new("-")));
     for (path, text) in [
         (&arguments.json, json as fn(&Reports) -> String),
         (&arguments.junit, Reports::to_junit),

@@ -60,7 +60,7 @@ impl Failure {
             Self::Client(error) => (error.to_string(), error.source()),
             Self::Auth(error) => (error.to_string(), error.source()),
             Self::Usage(text) | Self::Configuration(text) | Self::Local(text) => (text.clone(), None),
-            Self::NotAllJudged => ("the budget did not last for all cases".to_owned(), None),
+            Self::NotAllJudged => ("not all cases could be judged".to_owned(), None),
             Self::Interrupted | Self::OutputClosed | Self::Nonconforming(_) | Self::WrongVerdicts => return,
         };
         out::note(format_args!("error: {text}"));

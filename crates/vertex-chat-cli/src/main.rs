@@ -2,7 +2,7 @@
 //!
 //! Exit codes: 0 it worked, 1 the server or the network failed, 2 wrong usage, 3 configuration or credentials, 4 the
 //! request would be refused and was not sent, 5 the answer is not whole, 130 interrupted. `conformance` has more: 10 only strict
-//! rules fail, 11 interop rules fail, 12 a mutant is not convicted as it should be, 13 the budget did not last.
+//! rules fail, 11 interop rules fail, 12 a mutant is not convicted as it should be, 13 not all could be judged.
 
 mod chat;
 mod conformance;
@@ -32,7 +32,7 @@ use crate::telemetry::Telemetry;
 ///
 /// Exit codes: 0 it worked; 1 the server or the network failed; 2 wrong usage; 3 configuration or credentials; 4 the
 /// request would be refused and was not sent; 5 the answer is not whole; 130 interrupted. Of `conformance`: 10 only strict
-/// rules fail; 11 interop rules fail; 12 a mutant is not convicted as it should be; 13 the budget did not last.
+/// rules fail; 11 interop rules fail; 12 a mutant is not convicted as it should be; 13 not all could be judged.
 #[derive(Debug, Parser)]
 #[command(name = "vertex-chat", version, propagate_version = true)]
 struct Program {

@@ -290,8 +290,8 @@ fn check_steps(steps: &[Step]) -> Result<(), String> {
         for path in paths {
             check_path(path, several).map_err(wrong)?;
         }
-        if let Some(mut body) = step.ask.body.as_deref().and_then(|it| serde_json::from_str(it).ok()) {
-            fill(&mut body, &variables).map_err(wrong)?;
+        if let Some(body) = &step.ask.body {
+            fill_body(body, &variables).map_err(wrong)?;
         }
         for text in step.ask.raw_body.iter().chain([&step.ask.path]) {
             fill_text(text, &variables).map_err(wrong)?;
@@ -348,6 +348,10 @@ fn read_ask(table: toml::Table) -> Result<Ask, String> {
     if ask.filler > FILLER_BYTES_MAX {
         return Err(format!("`filler` is above {FILLER_BYTES_MAX}"));
     }
+    if !ask.path.starts_with('/') {
+        // What does not begin so would change the host.
+        return Err(format!("`path` is `{}`, which does not begin with `/`", ask.path));
+    }
     if http::Method::from_bytes(ask.method.as_bytes()).is_err() {
         return Err(format!("`{}` is no method", ask.method));
     }
@@ -375,6 +379,41 @@ pub(crate) fn fill(value: &mut Value, variables: &BTreeMap<String, Value>) -> Re
         _ => {}
     }
     Ok(())
+}
+
+/// Puts JSON in place of `"$name"`, and text in place of `${name}` inside strings; everything else stays as it was written, for
+/// the order of keys is seen by models.
+pub(crate) fn fill_body(body: &str, variables: &BTreeMap<String, Value>) -> Result<String, String> {
+    let mut filled = String::with_capacity(body.len());
+    let mut rest = body;
+    while let Some((before, after)) = rest.split_once('"') {
+        let end = end_of_string(after).ok_or("a string without its end")?;
+        let (inside, behind) = (&after[..end], &after[end + 1..]);
+        filled.push_str(before);
+        let mut string: Value =
+            serde_json::from_str(&format!("\"{inside}\"")).map_err(|error| error.to_string())?;
+        // A name of a member is no value: `$ref` is one.
+        let is_name = behind.trim_start().starts_with(':');
+        if inside.contains('$') && !is_name {
+            fill(&mut string, variables)?;
+            filled.push_str(&string.to_string());
+        } else {
+            filled.push_str(&rest[before.len()..before.len() + end + 2]);
+        }
+        rest = behind;
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}
+
+/// Where a string of JSON ends whose first quote has been read.
+fn end_of_string(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    text.bytes().position(|byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    })
 }
 
 /// Puts text in place of `${name}`.
@@ -451,6 +490,13 @@ mod tests {
         let mut body = json!({"model": "$model", "text": "a ${model} costs $5 here", "calls": "$calls"});
         fill(&mut body, &variables).unwrap();
         assert_eq!(body, json!({"model": "m", "text": "a m costs $5 here", "calls": [{"id": 1}]}));
+        let text =
+            r#"{"z": "$model", "a": "say \"${model}\" \u00e9", "calls":"$calls", "b": "c\\", "$ref": 1}"#;
+        assert_eq!(
+            fill_body(text, &variables).unwrap(),
+            r#"{"z": "m", "a": "say \"m\" é", "calls":[{"id":1}], "b": "c\\", "$ref": 1}"#
+        );
+        assert!(fill_body(r#"{"a": "$nope"}"#, &variables).is_err());
         assert!(fill(&mut json!("$nope"), &variables).is_err());
     }
 }

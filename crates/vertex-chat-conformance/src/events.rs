@@ -1,11 +1,14 @@
 //! A stream of events, put together as common clients do it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use vertex_chat_sse::{Decoder, Item};
 
 use crate::observe::ReadBody;
+
+/// The most types of events that are told.
+const EVENT_TYPES_MAX: usize = 100;
 
 /// What there is below `stream`.
 pub(crate) const STREAM_NAMES: [&str; 17] = [
@@ -51,7 +54,7 @@ pub(crate) const STREAM_NAMES: [&str; 17] = [
 pub(crate) struct Events {
     chunks: Vec<Value>,
     errors: Vec<Value>,
-    event_types: Vec<String>,
+    event_types: BTreeSet<String>,
     stray: Vec<String>,
     not_json: u64,
     done: u64,
@@ -112,8 +115,8 @@ impl Events {
     }
 
     fn take(&mut self, kind: &str, data: &str) {
-        if !kind.is_empty() && !self.event_types.iter().any(|it| it == kind) {
-            self.event_types.push(kind.to_owned());
+        if !kind.is_empty() && self.event_types.len() < EVENT_TYPES_MAX {
+            self.event_types.insert(kind.to_owned());
         }
         if self.done > 0 {
             self.after_done += 1;
@@ -177,7 +180,9 @@ impl Choice {
         if self.first_delta.is_none() {
             self.first_delta = Some(delta.clone());
         }
-        let says = !text("content").is_empty() || delta["tool_calls"].is_array();
+        let says = ["content", "reasoning_content", "refusal"].iter().any(|key| !text(key).is_empty())
+            || delta["tool_calls"].is_array()
+            || delta["function_call"].is_object();
         if says && !self.finish_reasons.is_empty() {
             self.after_finish += 1;
         }
@@ -323,9 +328,8 @@ mod tests {
         assert_eq!(seen["stray"].as_array().unwrap().len(), 1);
         assert_eq!((&seen["not_json"], &seen["line_ends"]), (&json!(1), &json!(["lf", "crlf"])));
         assert_eq!(seen["done"], 0);
-        let names: std::collections::BTreeSet<&str> = STREAM_NAMES.into();
-        let said: std::collections::BTreeSet<&str> =
-            seen.as_object().unwrap().keys().map(String::as_str).collect();
+        let names: BTreeSet<&str> = STREAM_NAMES.into();
+        let said: BTreeSet<&str> = seen.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(names, said);
     }
 }

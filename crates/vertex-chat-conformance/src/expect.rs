@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::path::{self, Path, Place};
 
+/// The most places of one expectation that are looked at after they were found wrong.
+const VIOLATIONS_KEPT_MAX: usize = 100;
 /// The most characters of a value that a report shows.
 pub const SHOWN_CHARS_MAX: usize = 160;
 
@@ -264,6 +266,9 @@ impl Check {
                 }
                 test => {
                     for place in &places {
+                        if violations.len() > VIOLATIONS_KEPT_MAX {
+                            break;
+                        }
                         if let Some(expected) = test.refuses(place.value(), answers) {
                             let got = shown(place.value());
                             violations.push(Violation { at: place.path.clone(), expected, got });
@@ -306,7 +311,10 @@ impl Test {
                     there => Some(format!("the same as at `{other}`: {}", shown(there.as_deref()))),
                 };
             }
-            Self::DiffersFrom(other) => value.is_some() && other.find(answers).as_deref() != value,
+            Self::DiffersFrom(other) => {
+                let there = other.find(answers);
+                value.zip(there.as_deref()).is_some_and(|(here, there)| !equal(here, there))
+            }
             Self::MoreThan(other) => {
                 let there = other.find(answers);
                 let least = there.as_deref().and_then(Value::as_f64);

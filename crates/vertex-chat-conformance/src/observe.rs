@@ -7,6 +7,7 @@
 //! | `body` | the body, when it is JSON |
 //! | `text` | the body, when it is neither JSON nor events |
 //! | `problem` | why there is no answer |
+//! | `left` | true when the client went away in the middle, as the case says |
 //! | `stream` | what the events were; see [`Events`] |
 //! | `answers` | all of the above, once per request, when several were sent at once |
 
@@ -18,11 +19,11 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Map, Value, json};
 use vertex_chat_transport::{
-    Body, Request, Response, RetryPolicy, Timeouts, TransportError, TransportErrorKind, is_json, retry_after,
+    Body, Request, Response, RetryPolicy, Timeouts, TransportError, TransportErrorKind, retry_after,
     send_within,
 };
 
-use crate::case::{Ask, Auth, fill, fill_text};
+use crate::case::{Ask, Auth, fill_body, fill_text};
 use crate::events::{Events, STREAM_NAMES};
 use crate::path::Path;
 use crate::run::Target;
@@ -40,8 +41,7 @@ const FAST_STREAM: Duration = Duration::from_millis(50);
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What a path into what was seen begins with.
-const ROOTS: [&str; 8] =
-    ["status", "headers", "kind", "body", "text", "problem", "stream", "calls_itself_json"];
+const ROOTS: [&str; 8] = ["status", "headers", "kind", "body", "text", "problem", "stream", "left"];
 
 /// Whether a path can lead anywhere in what is seen of an exchange, or of several at once.
 pub(crate) fn check_path(path: &Path, several: bool) -> Result<(), String> {
@@ -89,11 +89,7 @@ impl Prepared {
             variables.insert("filler".to_owned(), "lorem ".repeat(ask.filler.div_ceil(6)).into());
         }
         let body = match (&ask.body, &ask.raw_body) {
-            (Some(body), _) => {
-                let mut body: Value = serde_json::from_str(body).map_err(|error| error.to_string())?;
-                fill(&mut body, &variables)?;
-                body.to_string().into_bytes()
-            }
+            (Some(body), _) => fill_body(body, &variables)?.into_bytes(),
             (None, Some(raw)) => fill_text(raw, &variables)?.into_bytes(),
             (None, None) => Vec::new(),
         };
@@ -111,15 +107,25 @@ impl Prepared {
     /// Sends it, as often as it says.
     pub(crate) async fn observe(&self, target: &Target) -> Observation {
         let Some(times) = self.times else { return self.observe_once(target).await };
-        let mut running = tokio::task::JoinSet::new();
+        let mut running = Vec::new();
         for _ in 0..times {
             let (prepared, target) = (self.clone(), target.clone());
-            running.spawn(async move { prepared.observe_once(&target).await });
+            running.push(tokio::spawn(async move { prepared.observe_once(&target).await }));
         }
-        let observations = running.join_all().await;
-        let tokens = observations.iter().filter_map(|it| it.tokens).sum();
-        let answers: Vec<Value> = observations.into_iter().map(|it| it.value).collect();
-        Observation { value: json!({"answers": answers}), tokens: Some(tokens) }
+        let (mut answers, mut tokens) = (Vec::new(), Some(0));
+        for one in running {
+            match one.await {
+                Ok(observation) => {
+                    tokens = tokens.zip(observation.tokens).map(|(sum, more)| sum + more);
+                    answers.push(observation.value);
+                }
+                Err(error) => {
+                    tokens = None;
+                    answers.push(json!({"kind": "none", "problem": error.to_string()}));
+                }
+            }
+        }
+        Observation { value: json!({"answers": answers}), tokens }
     }
 
     async fn observe_once(&self, target: &Target) -> Observation {
@@ -132,7 +138,9 @@ impl Prepared {
                 Ok((response, sent_at)) => {
                     let status = response.status().as_u16();
                     let says = retry_after(response.headers(), target.clock.wall());
+                    // Of several at once each is looked at as it is.
                     if matches!(status, 429 | 503)
+                        && self.times.is_none()
                         && let Some(wait) = policy.wait(attempts, says)
                     {
                         drop(response);
@@ -148,7 +156,7 @@ impl Prepared {
                     continue;
                 }
                 Err(NoAnswer::Lost(error)) => json!({"kind": "none", "problem": error.to_string()}),
-                Err(NoAnswer::NotSent(problem)) => json!({"kind": "none", "problem": problem}),
+                Err(NoAnswer::NotSent(problem)) => json!({"kind": "none", "not_sent": problem}),
             };
             let tokens = tokens_of(&value);
             return Observation { value, tokens };
@@ -192,6 +200,9 @@ impl Prepared {
         seen.insert("status".to_owned(), head.status.as_u16().into());
         seen.insert("headers".to_owned(), headers_of(&head.headers));
         let read = ReadBody::of(body, self.cancel_after, sent_at, target).await;
+        if read.cancelled {
+            seen.insert("left".to_owned(), true.into());
+        }
         if let Some(problem) = &read.problem {
             seen.insert("problem".to_owned(), problem.clone().into());
         }
@@ -204,7 +215,6 @@ impl Prepared {
             match serde_json::from_slice::<Value>(&read.bytes) {
                 Ok(body) => {
                     seen.insert("body".to_owned(), body);
-                    seen.insert("calls_itself_json".to_owned(), is_json(&head.headers).into());
                     "json"
                 }
                 Err(_) => {
@@ -269,7 +279,8 @@ impl ReadBody {
                         read.problem = Some(format!("the answer is larger than {ANSWER_BYTES_MAX} bytes"));
                         return read;
                     }
-                    blank_lines += read.bytes[seen..].windows(2).filter(|it| *it == b"\n\n").count();
+                    let ends = |it: &[u8]| it == b"\n\n" || it == b"\r\n";
+                    blank_lines += read.bytes[seen..].windows(2).filter(|it| ends(it)).count();
                     if cancel_after.is_some_and(|limit| blank_lines >= limit) {
                         read.cancelled = true;
                         return read;

@@ -15,7 +15,7 @@ use crate::case::{Auth, Case, Level, Step};
 use crate::expect::{Answers, Violation, shown};
 use crate::observe::{ANSWER_TIMEOUT, Observation, Prepared};
 use crate::report::Report;
-use crate::suite::{Fate, Selection};
+use crate::suite::{Estimate, Fate, Selection};
 
 /// Gives the credentials of a run. Asked before every request.
 #[async_trait]
@@ -65,7 +65,6 @@ pub struct Target {
     pub(crate) model: String,
     name: Option<String>,
     credentials: Option<Arc<dyn Credentials>>,
-    limit: Option<u64>,
     is_emulator: bool,
     pub(crate) timeout: Duration,
 }
@@ -116,7 +115,6 @@ impl Target {
             model,
             name: None,
             credentials: None,
-            limit: None,
             is_emulator: false,
             timeout: ANSWER_TIMEOUT,
         })
@@ -139,13 +137,6 @@ impl Target {
     #[must_use]
     pub fn with_credentials(mut self, credentials: Arc<dyn Credentials>) -> Self {
         self.credentials = Some(credentials);
-        self
-    }
-
-    /// The limit of tokens for an ordinary answer, in place of the profile's.
-    #[must_use]
-    pub fn with_limit(mut self, tokens: u64) -> Self {
-        self.limit = Some(tokens);
         self
     }
 
@@ -186,7 +177,7 @@ impl Target {
         let mut secrets: Vec<String> = credentials.expired().into_iter().collect();
         if let Ok(headers) = credentials.headers().await {
             let value = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok()).unwrap_or_default();
-            secrets.push(value.trim_start_matches("Bearer ").to_owned());
+            secrets.push(value.strip_prefix("Bearer ").unwrap_or(value).to_owned());
         }
         secrets.retain(|it| !it.is_empty());
         secrets
@@ -273,6 +264,12 @@ impl Verdict {
     }
 }
 
+/// Whether a server had no room for a request, which says nothing about a rule.
+fn is_limited(observed: &Value) -> bool {
+    let is_429 = |it: &Value| it["status"] == 429;
+    is_429(observed) || observed["answers"].as_array().is_some_and(|it| it.iter().any(is_429))
+}
+
 /// The server's words about an error, as far as a report shows values.
 fn said(observed: &Value) -> Option<String> {
     if observed["status"].as_u64().is_none_or(|it| it < 400) {
@@ -319,7 +316,7 @@ pub struct Run {
 
 impl Run {
     pub(crate) fn new(selection: Selection, target: Target) -> Self {
-        let limit = target.limit.unwrap_or(selection.limit);
+        let limit = selection.limit;
         let variables = BTreeMap::from([
             ("model".to_owned(), target.model.clone().into()),
             ("limit".to_owned(), limit.into()),
@@ -354,6 +351,12 @@ impl Run {
         };
         self.results.push(CaseResult { case, verdict });
         self.results.last()
+    }
+
+    /// What it costs, with what the server lacks left out.
+    #[must_use]
+    pub fn estimate(&self) -> Estimate {
+        self.selection.estimate()
     }
 
     /// The case that is next.
@@ -451,6 +454,16 @@ impl Run {
                 it.at = place(case, step, &it.at);
                 it
             }));
+            if let Some(problem) = observed.get("not_sent").and_then(Value::as_str) {
+                return Verdict::NotRun(format!("the request could not be made: {problem}"));
+            }
+            // Unless the case is about just that: then it looks at the status, and finds it right.
+            let at_status = |path: &str| path == "status" || path.ends_with(": status");
+            let wants_it = step.checks.iter().any(|it| at_status(&it.path().to_string()))
+                && !violations.iter().any(|it| at_status(&it.at));
+            if !violations.is_empty() && is_limited(&observed) && !wants_it {
+                return Verdict::NotRun("the server answered 429: it has a limit of requests".to_owned());
+            }
             if !violations.is_empty() {
                 let more = violations.len().saturating_sub(VIOLATIONS_MAX);
                 if more > 0 {
@@ -472,6 +485,9 @@ impl Run {
             for (name, path) in &step.captures {
                 match path.find(&observed) {
                     Some(value) => variables.insert(name.clone(), value.into_owned()),
+                    None if case.level == Level::Record => {
+                        return Verdict::Recorded(vec![(path.to_string(), "nothing".to_owned())]);
+                    }
                     None => {
                         let at = place(case, step, &path.to_string());
                         let expected = "something, as the next step needs it".to_owned();

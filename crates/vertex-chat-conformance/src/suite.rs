@@ -14,6 +14,8 @@ include!(concat!(env!("OUT_DIR"), "/data.rs"));
 
 /// The largest limit of tokens that is believed: nobody answers at such length because he may.
 const NAMED_TOKENS_MAX: u64 = 65_536;
+/// The most choices that anybody gives.
+const CHOICES_MAX: u64 = 128;
 /// Bytes of a request that make about one token.
 const BYTES_PER_TOKEN: u64 = 4;
 /// The files in the folder of cases and profiles that are neither.
@@ -56,6 +58,8 @@ pub struct Plan {
     pub cases: Vec<String>,
     /// Capabilities that this server does not have, beside those that its profile says.
     pub lacks: Vec<String>,
+    /// The limit of tokens for an ordinary answer, in place of the profile's.
+    pub limit: Option<u64>,
     /// The most tokens, by the server's count where it gives one and by estimate where not.
     pub budget: Option<u64>,
 }
@@ -70,6 +74,7 @@ impl Plan {
             level: Level::Strict,
             cases: Vec::new(),
             lacks: Vec::new(),
+            limit: None,
             budget: None,
         }
     }
@@ -99,6 +104,13 @@ impl Plan {
     #[must_use]
     pub fn lacks(mut self, capability: impl Into<String>) -> Self {
         self.lacks.push(capability.into());
+        self
+    }
+
+    /// Asks for ordinary answers of so many tokens at most.
+    #[must_use]
+    pub fn limit(mut self, tokens: u64) -> Self {
+        self.limit = Some(tokens);
         self
     }
 
@@ -141,6 +153,10 @@ pub struct Estimate {
     pub requests: u64,
     /// Tokens of prompts and answers.
     pub tokens: u64,
+}
+
+fn is_file(path: &str, name: &str) -> bool {
+    Path::new(path).file_name().is_some_and(|it| it == name)
 }
 
 fn borrowed(files: &[(String, String)]) -> Vec<(&str, &str)> {
@@ -204,19 +220,19 @@ impl Suite {
             exchanges: BTreeMap::new(),
         };
         for (name, text) in profiles {
-            let read = match name.ends_with(CAPABILITIES) {
+            let read = match is_file(name, CAPABILITIES) {
                 true => read_capabilities(text).map(|it| suite.capabilities = it),
                 false => Profile::parse(name, text).map(|it| suite.profiles.push(it)),
             };
             faults.extend(read.err());
         }
-        for (_, text) in cases.iter().filter(|(name, _)| name.ends_with(EXCHANGES)) {
+        for (_, text) in cases.iter().filter(|(name, _)| is_file(name, EXCHANGES)) {
             match read_exchanges(text) {
                 Ok(exchanges) => suite.exchanges = exchanges,
                 Err(fault) => faults.push(fault),
             }
         }
-        for (name, text) in cases.iter().filter(|(name, _)| !name.ends_with(EXCHANGES)) {
+        for (name, text) in cases.iter().filter(|(name, _)| !is_file(name, EXCHANGES)) {
             match Case::parse(name, text, &suite.exchanges) {
                 Ok(case) => suite.cases.push(Arc::new(case)),
                 Err(fault) => faults.push(fault),
@@ -272,7 +288,17 @@ impl Suite {
                 }
             }
         }
+        let level_of: BTreeMap<&str, Level> =
+            self.cases.iter().map(|case| (case.id.as_str(), case.level)).collect();
         for case in &self.cases {
+            // A run of the level interop leaves strict cases out, and could not tell that one failed.
+            let lower = |it: &&String| level_of.get(it.as_str()).is_some_and(|level| *level < case.level);
+            if let Some(lower) = case.requires.iter().find(lower) {
+                faults.push(format!(
+                    "{}: it is {} and stands on `{lower}`, which is less",
+                    case.id, case.level
+                ));
+            }
             for required in case.requires.iter().filter(|it| !ids.contains(it)) {
                 faults.push(format!("{}: it stands on `{required}`, which is not there", case.id));
             }
@@ -377,6 +403,15 @@ impl Suite {
             lacks.insert(capability, "it was said that this server does not have it");
         }
         let ids = profile.ids();
+        for named in &plan.cases {
+            let case = self.cases.iter().find(|it| it.id == *named);
+            let of_level = |case: &Arc<Case>| case.level >= plan.level || case.level == Level::Record;
+            if !case.is_some_and(|case| case.applies_to(&ids) && of_level(case)) {
+                let message =
+                    format!("`{named}` is no case of the profile {} at the level {}", profile.id, plan.level);
+                return Err(SuiteError(message));
+            }
+        }
         let wanted = self.wanted(&plan.cases);
         let mut cases: Vec<(Arc<Case>, Fate)> = Vec::new();
         for case in self.ordered().unwrap_or_default() {
@@ -409,7 +444,7 @@ impl Suite {
             profile: profile.id.clone(),
             behind: behind.map(|it| it.id.clone()),
             level: plan.level,
-            limit: behind.unwrap_or(profile).limit,
+            limit: plan.limit.unwrap_or(behind.unwrap_or(profile).limit),
             budget: plan.budget,
             model: model.to_owned(),
         })
@@ -466,28 +501,33 @@ impl Selection {
             return 0;
         }
         let text = ask.body.as_deref().or(ask.raw_body.as_deref()).unwrap_or_default();
-        let body = serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
+        let text = text.replace("\"$limit\"", &self.limit.to_string());
+        let body = serde_json::from_str::<serde_json::Value>(&text).unwrap_or_default();
         if body.get("messages").is_none() {
             // Nobody is asked without messages.
             return 0;
         }
-        let own = {
-            let named = ["max_tokens", "max_completion_tokens"].iter().find_map(|key| body[*key].as_u64());
-            let several = body["n"].as_u64().unwrap_or(1).clamp(1, 128);
-            named.map(|it| it.saturating_mul(several))
-        };
-        (text.len() + ask.filler) as u64 / BYTES_PER_TOKEN
-            + own.filter(|it| *it <= NAMED_TOKENS_MAX).unwrap_or(self.limit)
+        let named = ["max_tokens", "max_completion_tokens"].iter().find_map(|key| body[*key].as_u64());
+        let each = named.filter(|it| *it <= NAMED_TOKENS_MAX).unwrap_or(self.limit);
+        let answers = body["n"].as_u64().unwrap_or(1).clamp(1, CHOICES_MAX);
+        (text.len() + ask.filler) as u64 / BYTES_PER_TOKEN + each * answers
     }
 
     /// Runs it against a server.
     #[must_use]
     pub fn run(mut self, target: Target) -> Run {
-        for (capability, because) in target.lacks() {
-            for (case, fate) in &mut self.cases {
-                if *fate == Fate::Runs && case.needs.iter().any(|it| it == capability) {
-                    *fate = Fate::Skipped(format!("{capability}: {because}"));
-                }
+        let lacks = target.lacks();
+        for i in 0..self.cases.len() {
+            let (case, fate) = &self.cases[i];
+            let lacked = lacks.iter().find(|(capability, _)| case.needs.iter().any(|it| it == capability));
+            // What stands on a case that is skipped is skipped with it.
+            let below = self.cases[..i].iter().find_map(|(other, fate)| match fate {
+                Fate::Skipped(because) if case.requires.contains(&other.id) => Some(because.clone()),
+                _ => None,
+            });
+            let because = lacked.map(|(capability, because)| format!("{capability}: {because}")).or(below);
+            if let (Fate::Runs, Some(because)) = (fate, because) {
+                self.cases[i].1 = Fate::Skipped(because);
             }
         }
         Run::new(self, target)

@@ -222,6 +222,9 @@ pub(crate) async fn mutants(
     let mut running = JoinSet::new();
     let mut count = 0;
     let mut exempt = BTreeMap::new();
+    if let Some(unknown) = cases.iter().find(|id| !suite.cases().iter().any(|case| case.id == **id)) {
+        return Err(Failure::Usage(format!("there is no case `{unknown}`; --list shows all")));
+    }
     for case in suite.cases() {
         if !cases.is_empty() && !cases.contains(&case.id) {
             continue;
