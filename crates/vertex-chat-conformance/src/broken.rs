@@ -78,10 +78,7 @@ impl Exchange for Broken {
         ]);
         let mut seen = json!({"request": description(&request)});
         let alone = InFlight::enter(&self.running);
-        for edit in &self.edits {
-            if !holds(&edit.when_of_request(), &seen) {
-                continue;
-            }
+        for edit in self.edits.iter().filter(|edit| !edit.is_of_answer() && holds(&edit.when, &seen)) {
             match (&edit.deed, edit.on) {
                 (Change::Do(Deed::Refuse, _), _) => {
                     let kind = TransportErrorKind::Interrupted;
@@ -96,11 +93,10 @@ impl Exchange for Broken {
                 _ => edit.change_request(&mut request, &variables),
             }
         }
-        let response = self.server.send(request).await?;
+        let mut response = self.server.send(request).await?;
         seen["status"] = response.status().as_u16().into();
         let edits: Vec<&Edit> =
             self.edits.iter().filter(|edit| edit.is_of_answer() && holds(&edit.when, &seen)).collect();
-        let mut response = response;
         if !edits.is_empty() {
             response = self.change(response, &edits, &variables).await?;
         }
@@ -163,11 +159,7 @@ impl Drop for InFlight {
 }
 
 impl Edit {
-    /// Conditions that the request alone decides; those on the status hold for no request.
-    fn when_of_request(&self) -> Vec<Check> {
-        if self.is_of_answer() { Vec::new() } else { self.when.clone() }
-    }
-
+    /// Whether it waits for the answer; what does not has no conditions on the status.
     fn is_of_answer(&self) -> bool {
         let in_advance =
             matches!(self.deed, Change::Do(Deed::Refuse | Deed::OneAtATime | Deed::DieAfterCancel, _));
@@ -285,30 +277,23 @@ impl Broken {
             } else {
                 body = events.into_body(Arc::clone(&self.clock));
             }
-        } else if !is_stream && touches(&[On::Whole, On::Error, On::Answer]) {
-            let whole = body.collect(ANSWER_BYTES_MAX).await?;
-            let mut document = serde_json::from_slice::<Value>(&whole).ok();
-            let mut bytes = whole;
-            for edit in edits {
-                match (&edit.deed, edit.on, &mut document) {
-                    (Change::Do(Deed::Replace, to), ..) => bytes = Bytes::from(text_of(to, variables)),
-                    (_, On::Whole, Some(document)) if !is_error => edit.change(document, variables),
-                    (_, On::Error, Some(document)) if is_error => edit.change(document, variables),
-                    _ => continue,
-                }
-                if !matches!(edit.deed, Change::Do(..))
-                    && let Some(document) = &document
-                {
-                    bytes = Bytes::from(document.to_string());
-                }
+        } else if !is_stream && touches(&[On::Whole, On::Error]) {
+            let on = if is_error { On::Error } else { On::Whole };
+            let mut bytes = body.collect(ANSWER_BYTES_MAX).await?;
+            if let Ok(mut document) = serde_json::from_slice::<Value>(&bytes) {
+                edits
+                    .iter()
+                    .filter(|edit| edit.on == on)
+                    .for_each(|edit| edit.change(&mut document, variables));
+                bytes = Bytes::from(document.to_string());
             }
             head.headers.remove(CONTENT_LENGTH);
             body = Body::from(bytes);
-        } else if is_stream && touches(&[On::Answer]) {
-            for edit in edits {
-                if let Change::Do(Deed::Replace, to) = &edit.deed {
-                    body = Body::from(text_of(to, variables));
-                }
+        }
+        for edit in edits {
+            if let Change::Do(Deed::Replace, to) = &edit.deed {
+                head.headers.remove(CONTENT_LENGTH);
+                body = Body::from(text_of(to, variables));
             }
         }
         for edit in edits {

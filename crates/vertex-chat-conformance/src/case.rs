@@ -388,17 +388,17 @@ pub(crate) fn fill_body(body: &str, variables: &BTreeMap<String, Value>) -> Resu
     let mut rest = body;
     while let Some((before, after)) = rest.split_once('"') {
         let end = end_of_string(after).ok_or("a string without its end")?;
-        let (inside, behind) = (&after[..end], &after[end + 1..]);
+        let behind = &after[end + 1..];
+        let quoted = &rest[before.len()..rest.len() - behind.len()];
         filled.push_str(before);
-        let mut string: Value =
-            serde_json::from_str(&format!("\"{inside}\"")).map_err(|error| error.to_string())?;
         // A name of a member is no value: `$ref` is one.
         let is_name = behind.trim_start().starts_with(':');
-        if inside.contains('$') && !is_name {
+        if quoted.contains('$') && !is_name {
+            let mut string: Value = serde_json::from_str(quoted).map_err(|error| error.to_string())?;
             fill(&mut string, variables)?;
             filled.push_str(&string.to_string());
         } else {
-            filled.push_str(&rest[before.len()..before.len() + end + 2]);
+            filled.push_str(quoted);
         }
         rest = behind;
     }

@@ -159,8 +159,8 @@ pub(crate) enum Deed {
 }
 
 impl Deed {
-    /// Whether it is done to the whole answer, streamed or not.
-    fn is_of_answer(self) -> bool {
+    /// Whether it is written with `on = "answer"`, not with `on = "stream"`.
+    fn is_of_whole_answers(self) -> bool {
         matches!(self, Self::Replace | Self::Refuse | Self::OneAtATime | Self::DieAfterCancel)
     }
 }
@@ -205,8 +205,8 @@ impl EditFile {
             _ => return Err("an edit has one of `set`, `remove`, `rename` and `do`".to_owned()),
         };
         let fits = match (&change, self.on) {
-            (Change::Do(deed, _), On::Answer) => deed.is_of_answer(),
-            (Change::Do(deed, _), On::Stream) => !deed.is_of_answer(),
+            (Change::Do(deed, _), On::Answer) => deed.is_of_whole_answers(),
+            (Change::Do(deed, _), On::Stream) => !deed.is_of_whole_answers(),
             (Change::Do(..), _) | (_, On::Answer | On::Stream) => false,
             (Change::Set(path, _), On::Status) => path.to_string() == "status",
             (Change::Set(path, _), On::RequestLine) => {

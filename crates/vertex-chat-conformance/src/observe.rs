@@ -18,6 +18,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Map, Value, json};
+use vertex_chat_sse::{Decoder, Item};
 use vertex_chat_transport::{
     Body, Request, Response, RetryPolicy, Timeouts, TransportError, TransportErrorKind, retry_after,
     send_within,
@@ -135,7 +136,7 @@ impl Prepared {
         loop {
             attempts += 1;
             let value = match self.exchange(target).await {
-                Ok((response, sent_at)) => {
+                Ok(response) => {
                     let status = response.status().as_u16();
                     let says = retry_after(response.headers(), target.clock.wall());
                     // Of several at once each is looked at as it is.
@@ -147,7 +148,7 @@ impl Prepared {
                         target.clock.sleep(wait).await;
                         continue;
                     }
-                    self.read(response, sent_at, target).await
+                    self.read(response, target).await
                 }
                 // A connection that was kept for the next request, and that the server had closed: clients try again.
                 Err(NoAnswer::Lost(error))
@@ -163,13 +164,12 @@ impl Prepared {
         }
     }
 
-    async fn exchange(&self, target: &Target) -> Result<(Response, Duration), NoAnswer> {
+    async fn exchange(&self, target: &Target) -> Result<Response, NoAnswer> {
         let request = self.request(target).await.map_err(NoAnswer::NotSent)?;
         let timeouts = Timeouts::default().with_first_byte(target.timeout).with_idle(target.timeout);
-        let now = target.clock.monotonic();
-        let deadline = now + target.timeout;
+        let deadline = target.clock.monotonic() + target.timeout;
         let sent = send_within(&*target.exchange, request, &timeouts, deadline, &target.clock).await;
-        sent.map(|response| (response, now)).map_err(NoAnswer::Lost)
+        sent.map_err(NoAnswer::Lost)
     }
 
     /// The request, with credentials.
@@ -194,12 +194,12 @@ impl Prepared {
         Ok(request)
     }
 
-    async fn read(&self, response: Response, sent_at: Duration, target: &Target) -> Value {
+    async fn read(&self, response: Response, target: &Target) -> Value {
         let (head, body) = response.into_parts();
         let mut seen = Map::new();
         seen.insert("status".to_owned(), head.status.as_u16().into());
         seen.insert("headers".to_owned(), headers_of(&head.headers));
-        let read = ReadBody::of(body, self.cancel_after, sent_at, target).await;
+        let read = ReadBody::of(body, self.cancel_after, target).await;
         if read.cancelled {
             seen.insert("left".to_owned(), true.into());
         }
@@ -246,54 +246,79 @@ pub(crate) struct ReadBody {
 }
 
 impl ReadBody {
-    async fn of(mut body: Body, cancel_after: Option<usize>, sent_at: Duration, target: &Target) -> Self {
+    async fn of(mut body: Body, cancel_after: Option<usize>, target: &Target) -> Self {
         let mut read = Self { bytes: Vec::new(), arrivals: 0, problem: None, cancelled: false };
-        let mut last = sent_at;
-        let (mut pieces, mut first) = (0, None);
-        let mut blank_lines = 0;
-        loop {
-            match body.chunk().await {
-                None => {
-                    let now = target.clock.monotonic();
-                    if first.is_some_and(|first| now.saturating_sub(first) < FAST_STREAM) {
-                        read.arrivals = pieces;
-                    }
+        let mut leaving = cancel_after.map(Leaving::after);
+        let mut came: Option<Came> = None;
+        while let Some(piece) = body.chunk().await {
+            let piece = match piece {
+                Ok(piece) => piece,
+                Err(error) => {
+                    read.problem = Some(format!("the answer broke off: {error}"));
                     return read;
                 }
-                Some(Err(error)) => {
-                    read.problem = Some(describe(&error));
-                    return read;
-                }
-                Some(Ok(piece)) => {
-                    let now = target.clock.monotonic();
-                    if read.arrivals == 0 || now.saturating_sub(last) >= ARRIVAL_GAP {
-                        read.arrivals += 1;
-                    }
-                    last = now;
-                    first.get_or_insert(now);
-                    pieces += 1;
-                    // A blank line may have come in two pieces.
-                    let seen = read.bytes.len().saturating_sub(1);
-                    read.bytes.extend_from_slice(&piece);
-                    if read.bytes.len() > ANSWER_BYTES_MAX {
-                        read.problem = Some(format!("the answer is larger than {ANSWER_BYTES_MAX} bytes"));
-                        return read;
-                    }
-                    let ends = |it: &[u8]| it == b"\n\n" || it == b"\r\n";
-                    blank_lines += read.bytes[seen..].windows(2).filter(|it| ends(it)).count();
-                    if cancel_after.is_some_and(|limit| blank_lines >= limit) {
-                        read.cancelled = true;
-                        return read;
-                    }
-                }
+            };
+            let now = target.clock.monotonic();
+            read.arrivals = came.get_or_insert_with(|| Came::begin(now)).with(now);
+            read.bytes.extend_from_slice(&piece);
+            if read.bytes.len() > ANSWER_BYTES_MAX {
+                read.problem = Some(format!("the answer is larger than {ANSWER_BYTES_MAX} bytes"));
+                return read;
+            }
+            if leaving.as_mut().is_some_and(|it| it.is_time(&piece)) {
+                read.cancelled = true;
+                return read;
             }
         }
+        read
     }
 }
 
-/// An error without what differs from run to run.
-fn describe(error: &TransportError) -> String {
-    format!("the answer broke off: {error}")
+/// When the pieces of an answer came.
+struct Came {
+    first: Duration,
+    last: Duration,
+    pieces: u64,
+    /// Pieces that did not come together with the one before.
+    groups: u64,
+}
+
+impl Came {
+    fn begin(now: Duration) -> Self {
+        Self { first: now, last: now, pieces: 0, groups: 1 }
+    }
+
+    /// How many have come with this one.
+    fn with(&mut self, now: Duration) -> u64 {
+        self.pieces += 1;
+        self.groups += u64::from(now.saturating_sub(self.last) >= ARRIVAL_GAP);
+        self.last = now;
+        if self.last.saturating_sub(self.first) < FAST_STREAM { self.pieces } else { self.groups }
+    }
+}
+
+/// A client that goes away after so many events.
+struct Leaving {
+    events: usize,
+    decoder: Decoder,
+}
+
+impl Leaving {
+    fn after(events: usize) -> Self {
+        Self { events, decoder: Decoder::new() }
+    }
+
+    /// Whether enough events have come with this piece.
+    fn is_time(&mut self, mut piece: &[u8]) -> bool {
+        while self.events > 0 {
+            match self.decoder.next(&mut piece) {
+                Ok(Some(Item::Event(_))) => self.events -= 1,
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return false,
+            }
+        }
+        true
+    }
 }
 
 fn headers_of(headers: &HeaderMap) -> Value {

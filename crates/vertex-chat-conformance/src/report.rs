@@ -98,7 +98,7 @@ impl Report {
     /// How many cases ended with this verdict: `passed`, `failed`, `blocked`, `skipped`, `recorded`, `not run`.
     #[must_use]
     pub fn count(&self, verdict: &str) -> usize {
-        self.results.iter().filter(|it| it.verdict.as_str() == verdict).count()
+        count(&self.results, verdict)
     }
 
     /// The worst level at which a rule does not hold.
@@ -161,9 +161,8 @@ impl Report {
         let mut out = format!("{}\n\n", self.title());
         let _ = writeln!(out, "{:<20}{}", "group", COLUMNS.map(|word| format!("{word:>9}")).concat());
         for (group, results) in self.of_groups() {
-            let count = |word: &str| results.iter().filter(|it| it.verdict.as_str() == word).count();
-            let _ =
-                writeln!(out, "{group:<20}{}", COLUMNS.map(|word| format!("{:>9}", count(word))).concat());
+            let counts = COLUMNS.map(|word| format!("{:>9}", count(results.iter().copied(), word)));
+            let _ = writeln!(out, "{group:<20}{}", counts.concat());
         }
         for result in self.failed() {
             let case = &result.case;
@@ -227,11 +226,10 @@ impl Report {
         let behind = self.behind.as_ref().map(|it| format!("-before-{it}")).unwrap_or_default();
         let run = format!("{}{behind}/{}", self.profile, self.model);
         for (group, results) in self.of_groups() {
-            let failed = results.iter().filter(|it| matches!(it.verdict, Verdict::Failed(_))).count();
-            let ran = results.iter().filter(|it| {
-                matches!(it.verdict, Verdict::Passed | Verdict::Failed(_) | Verdict::Recorded(_))
-            });
-            let skipped = results.len() - ran.count();
+            let count = |words: &[&str]| -> usize {
+                words.iter().map(|word| count(results.iter().copied(), word)).sum()
+            };
+            let (failed, skipped) = (count(&["failed"]), count(&["blocked", "skipped", "not run"]));
             let _ = writeln!(
                 out,
                 "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{failed}\" skipped=\"{skipped}\">",
@@ -264,9 +262,8 @@ impl Report {
         let _ = writeln!(out, "# Conformance of {}\n\n{}\n", inline(&self.title()), self.summary());
         let _ = writeln!(out, "| group | {} |\n|{}", COLUMNS.join(" | "), "---|".repeat(COLUMNS.len() + 1));
         for (group, results) in self.of_groups() {
-            let count = |word: &str| results.iter().filter(|it| it.verdict.as_str() == word).count();
-            let counts = COLUMNS.map(|word| count(word).to_string()).join(" | ");
-            let _ = writeln!(out, "| {group} | {counts} |");
+            let counts = COLUMNS.map(|word| count(results.iter().copied(), word).to_string());
+            let _ = writeln!(out, "| {group} | {} |", counts.join(" | "));
         }
         for (i, result) in self.failed().enumerate() {
             if i == 0 {
@@ -303,6 +300,10 @@ impl Report {
         }
         out
     }
+}
+
+fn count<'a>(results: impl IntoIterator<Item = &'a CaseResult>, verdict: &str) -> usize {
+    results.into_iter().filter(|it| it.verdict.as_str() == verdict).count()
 }
 
 fn case_json(result: &CaseResult) -> Value {

@@ -155,18 +155,18 @@ impl Target {
     }
 
     /// What cannot be asked of it, whatever it is.
-    pub(crate) fn lacks(&self) -> Vec<(&'static str, &'static str)> {
+    pub(crate) fn lacks(&self) -> BTreeMap<&'static str, &'static str> {
         let credentials = self.credentials.as_ref();
-        let mut lacks = Vec::new();
+        let mut lacks = BTreeMap::new();
         if credentials.is_none() {
             let because = "no credentials are sent, so it cannot be told whether they are checked";
-            lacks.push(("authentication", because));
+            lacks.insert("authentication", because);
         }
         if credentials.is_none_or(|it| it.expired().is_none()) {
-            lacks.push(("expired-token", "no token that has expired is at hand"));
+            lacks.insert("expired-token", "no token that has expired is at hand");
         }
         if !self.is_emulator {
-            lacks.push(("emulator", "a server that is not the emulator cannot be told to misbehave"));
+            lacks.insert("emulator", "a server that is not the emulator cannot be told to misbehave");
         }
         lacks
     }
@@ -248,17 +248,18 @@ impl Verdict {
 impl Verdict {
     /// Without these texts, which a server may have sent back.
     fn without(mut self, secrets: &[String]) -> Self {
-        let texts: Vec<&mut String> = match &mut self {
-            Self::Failed(violations) => {
-                violations.iter_mut().flat_map(|it| [&mut it.got, &mut it.expected]).collect()
-            }
-            Self::Recorded(seen) => seen.iter_mut().map(|(_, value)| value).collect(),
-            _ => Vec::new(),
-        };
-        for text in texts {
-            for secret in secrets.iter().filter(|it| text.contains(it.as_str())).collect::<Vec<_>>() {
+        let redact = |text: &mut String| {
+            for secret in secrets {
                 *text = text.replace(secret, "[redacted]");
             }
+        };
+        match &mut self {
+            Self::Failed(violations) => violations.iter_mut().for_each(|it| {
+                redact(&mut it.got);
+                redact(&mut it.expected);
+            }),
+            Self::Recorded(seen) => seen.iter_mut().for_each(|(_, value)| redact(value)),
+            _ => {}
         }
         self
     }
@@ -316,11 +317,7 @@ pub struct Run {
 
 impl Run {
     pub(crate) fn new(selection: Selection, target: Target) -> Self {
-        let limit = selection.limit;
-        let variables = BTreeMap::from([
-            ("model".to_owned(), target.model.clone().into()),
-            ("limit".to_owned(), limit.into()),
-        ]);
+        let variables = selection.variables(&target.model);
         Self {
             selection,
             target,

@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
+use serde_json::Value;
+
 use crate::case::{Ask, Case, Level, read_exchanges};
 use crate::observe::Prepared;
 use crate::profile::{Profile, read_capabilities};
@@ -165,6 +167,30 @@ fn borrowed(files: &[(String, String)]) -> Vec<(&str, &str)> {
 
 /// The deepest folder of a suite that is looked into.
 const FOLDER_DEPTH_MAX: usize = 4;
+/// The most bytes of a file of a suite.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The name and text of a data file, or of all in a folder.
+fn read_files(path: &Path) -> Result<Vec<(String, String)>, SuiteError> {
+    let wrong = |path: &Path, what: &dyn fmt::Display| SuiteError(format!("{}: {what}", path.display()));
+    // The group is the folder's name, also when the file was named without one.
+    let path = std::path::absolute(path).map_err(|error| wrong(path, &error))?;
+    let mut files = vec![path.clone()];
+    if path.is_dir() {
+        files.clear();
+        collect(&path, 0, &mut files).map_err(|error| wrong(&path, &error))?;
+        files.sort();
+    }
+    let read = |file: PathBuf| {
+        let size = std::fs::metadata(&file).map_err(|error| wrong(&file, &error))?.len();
+        if size > FILE_BYTES_MAX {
+            return Err(wrong(&file, &format!("larger than {FILE_BYTES_MAX} bytes")));
+        }
+        let text = std::fs::read_to_string(&file).map_err(|error| wrong(&file, &error))?;
+        Ok((file.display().to_string(), text))
+    };
+    files.into_iter().map(read).collect()
+}
 
 /// The data files below a folder.
 fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
@@ -197,16 +223,7 @@ impl Suite {
     /// # Errors
     /// When it cannot be read, or something is wrong with it.
     pub fn from_folder(folder: &Path) -> Result<Self, SuiteError> {
-        let read = |name: &str| -> Result<Vec<(String, String)>, SuiteError> {
-            let wrong =
-                |error: std::io::Error| SuiteError(format!("{}: {error}", folder.join(name).display()));
-            let mut files = Vec::new();
-            collect(&folder.join(name), 0, &mut files).map_err(wrong)?;
-            files.sort();
-            let text = |path: PathBuf| Ok((path.display().to_string(), std::fs::read_to_string(&path)?));
-            files.into_iter().map(text).collect::<Result<_, _>>().map_err(wrong)
-        };
-        let (cases, profiles) = (read("cases")?, read("profiles")?);
+        let (cases, profiles) = (read_files(&folder.join("cases"))?, read_files(&folder.join("profiles"))?);
         Self::parse(&borrowed(&cases), &borrowed(&profiles))
     }
 
@@ -258,6 +275,14 @@ impl Suite {
         Err(SuiteError(faults.join("\n")))
     }
 
+    /// Adds cases of one's own from a file, or from all files of a folder.
+    ///
+    /// # Errors
+    /// When they cannot be read, or what is wrong with them.
+    pub fn add_from(&mut self, path: &Path) -> Result<(), SuiteError> {
+        read_files(path)?.iter().try_for_each(|(name, text)| self.add(name, text))
+    }
+
     /// What is wrong between files.
     fn check(&self, faults: &mut Vec<String>) {
         let mut ids = BTreeSet::new();
@@ -276,11 +301,8 @@ impl Suite {
                     fault(format!("there is no profile `{profile}`"));
                 }
             }
-            for capability in case.needs.iter().chain(&case.without) {
-                if !self.capabilities.contains_key(capability) {
-                    let known: Vec<&str> = self.capabilities.keys().map(String::as_str).collect();
-                    fault(format!("`{capability}` is no capability; there are {}", known.join(", ")));
-                }
+            for unknown in case.needs.iter().chain(&case.without).filter_map(|it| self.no_capability(it)) {
+                fault(unknown);
             }
             for mutant in &case.mutants {
                 if !mutants.insert(&mutant.name) {
@@ -305,8 +327,8 @@ impl Suite {
         }
         for profile in &self.profiles {
             let named = profile.lacks.iter().map(|it| &it.capability).chain(&profile.gives);
-            for unknown in named.filter(|it| !self.capabilities.contains_key(*it)) {
-                faults.push(format!("profile {}: `{unknown}` is no capability", profile.id));
+            for unknown in named.filter_map(|it| self.no_capability(it)) {
+                faults.push(format!("profile {}: {unknown}", profile.id));
             }
             for included in profile.includes.iter().filter(|it| self.profile(it).is_err()) {
                 faults.push(format!("profile {}: there is no profile `{included}`", profile.id));
@@ -315,6 +337,13 @@ impl Suite {
         if faults.is_empty() && self.ordered().is_none() {
             faults.push("some cases stand on each other in a circle".to_owned());
         }
+    }
+
+    /// What is wrong with a word that should be a capability, if it is none.
+    fn no_capability(&self, word: &str) -> Option<String> {
+        let known = || self.capabilities.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let is_one = self.capabilities.contains_key(word);
+        (!is_one).then(|| format!("`{word}` is no capability; there are {}", known()))
     }
 
     /// All cases, each after those that it stands on, otherwise as their files are sorted; `None` when that cannot be.
@@ -343,6 +372,15 @@ impl Suite {
     #[must_use]
     pub fn cases(&self) -> &[Arc<Case>] {
         &self.cases
+    }
+
+    /// The case of this name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn case(&self, id: &str) -> Result<&Arc<Case>, SuiteError> {
+        let found = self.cases.iter().find(|it| it.id == id);
+        found.ok_or_else(|| SuiteError(format!("there is no case `{id}`; --list shows all")))
     }
 
     /// The profiles.
@@ -383,13 +421,8 @@ impl Suite {
     pub fn plan_for(&self, plan: &Plan, model: &str) -> Result<Selection, SuiteError> {
         let profile = self.profile(&plan.profile)?;
         let behind = plan.behind.as_ref().map(|it| self.profile(it)).transpose()?;
-        let known = |id: &&String| !self.cases.iter().any(|it| it.id == **id);
-        if let Some(unknown) = plan.cases.iter().find(known) {
-            return Err(SuiteError(format!("there is no case `{unknown}`; --list shows all")));
-        }
-        if let Some(unknown) = plan.lacks.iter().find(|it| !self.capabilities.contains_key(*it)) {
-            let all: Vec<&str> = self.capabilities.keys().map(String::as_str).collect();
-            return Err(SuiteError(format!("`{unknown}` is no capability; there are {}", all.join(", "))));
+        if let Some(unknown) = plan.lacks.iter().find_map(|it| self.no_capability(it)) {
+            return Err(SuiteError(unknown));
         }
         let mut lacks: BTreeMap<&str, &str> = profile.lacks_with(model).collect();
         if let Some(behind) = behind {
@@ -403,51 +436,32 @@ impl Suite {
             lacks.insert(capability, "it was said that this server does not have it");
         }
         let ids = profile.ids();
+        let is_meant =
+            |case: &Case| case.applies_to(&ids) && (case.level >= plan.level || case.level == Level::Record);
         for named in &plan.cases {
-            let case = self.cases.iter().find(|it| it.id == *named);
-            let of_level = |case: &Arc<Case>| case.level >= plan.level || case.level == Level::Record;
-            if !case.is_some_and(|case| case.applies_to(&ids) && of_level(case)) {
+            if !is_meant(self.case(named)?) {
                 let message =
                     format!("`{named}` is no case of the profile {} at the level {}", profile.id, plan.level);
                 return Err(SuiteError(message));
             }
         }
         let wanted = self.wanted(&plan.cases);
-        let mut cases: Vec<(Arc<Case>, Fate)> = Vec::new();
-        for case in self.ordered().unwrap_or_default() {
+        let mut cases = self.ordered().unwrap_or_default();
+        cases.retain(|case| {
             let is_lacking = case.without.iter().all(|it| lacks.contains_key(it.as_str()));
-            let of_level = case.level >= plan.level || case.level == Level::Record;
-            if !case.applies_to(&ids)
-                || !is_lacking
-                || !of_level
-                || wanted.as_ref().is_some_and(|it| !it.contains(&case.id))
-            {
-                continue;
-            }
-            let lacked = case.needs.iter().find_map(|it| lacks.get(it.as_str()).map(|because| (it, because)));
-            let skipped_before = |id: &String| {
-                let found = cases.iter().find(|(case, _)| case.id == *id);
-                found.and_then(|(_, fate)| match fate {
-                    Fate::Skipped(because) => Some(because.clone()),
-                    Fate::Runs => None,
-                })
-            };
-            let fate = match (lacked, case.requires.iter().find_map(skipped_before)) {
-                (Some((capability, because)), _) => Fate::Skipped(format!("{capability}: {because}")),
-                (None, Some(because)) => Fate::Skipped(because),
-                (None, None) => Fate::Runs,
-            };
-            cases.push((case, fate));
-        }
-        Ok(Selection {
-            cases,
+            is_meant(case) && is_lacking && wanted.as_ref().is_none_or(|it| it.contains(&case.id))
+        });
+        let mut selection = Selection {
+            cases: cases.into_iter().map(|case| (case, Fate::Runs)).collect(),
             profile: profile.id.clone(),
             behind: behind.map(|it| it.id.clone()),
             level: plan.level,
             limit: plan.limit.unwrap_or(behind.unwrap_or(profile).limit),
             budget: plan.budget,
             model: model.to_owned(),
-        })
+        };
+        selection.skip(&lacks);
+        Ok(selection)
     }
 
     /// The named cases and all that they stand on; `None` for all.
@@ -459,7 +473,7 @@ impl Suite {
         let mut open: Vec<&String> = named.iter().collect();
         while let Some(id) = open.pop() {
             if wanted.insert(id.clone()) {
-                open.extend(self.cases.iter().filter(|it| it.id == *id).flat_map(|it| &it.requires));
+                open.extend(self.case(id).into_iter().flat_map(|it| &it.requires));
             }
         }
         Some(wanted)
@@ -472,10 +486,7 @@ impl Selection {
     pub fn estimate(&self) -> Estimate {
         let mut asked = BTreeSet::new();
         let mut estimate = Estimate { cases: 0, skipped: 0, requests: 0, tokens: 0 };
-        let variables = BTreeMap::from([
-            ("model".to_owned(), self.model.clone().into()),
-            ("limit".to_owned(), self.limit.into()),
-        ]);
+        let variables = self.variables(&self.model);
         for (case, fate) in &self.cases {
             if *fate != Fate::Runs {
                 estimate.skipped += 1;
@@ -502,7 +513,7 @@ impl Selection {
         }
         let text = ask.body.as_deref().or(ask.raw_body.as_deref()).unwrap_or_default();
         let text = text.replace("\"$limit\"", &self.limit.to_string());
-        let body = serde_json::from_str::<serde_json::Value>(&text).unwrap_or_default();
+        let body = serde_json::from_str::<Value>(&text).unwrap_or_default();
         if body.get("messages").is_none() {
             // Nobody is asked without messages.
             return 0;
@@ -513,23 +524,40 @@ impl Selection {
         (text.len() + ask.filler) as u64 / BYTES_PER_TOKEN + each * answers
     }
 
-    /// Runs it against a server.
-    #[must_use]
-    pub fn run(mut self, target: Target) -> Run {
-        let lacks = target.lacks();
+    /// Skips what needs something that is not there, and what stands on a case that is skipped.
+    fn skip(&mut self, lacks: &BTreeMap<&str, &str>) {
         for i in 0..self.cases.len() {
             let (case, fate) = &self.cases[i];
-            let lacked = lacks.iter().find(|(capability, _)| case.needs.iter().any(|it| it == capability));
-            // What stands on a case that is skipped is skipped with it.
-            let below = self.cases[..i].iter().find_map(|(other, fate)| match fate {
-                Fate::Skipped(because) if case.requires.contains(&other.id) => Some(because.clone()),
-                _ => None,
-            });
-            let because = lacked.map(|(capability, because)| format!("{capability}: {because}")).or(below);
-            if let (Fate::Runs, Some(because)) = (fate, because) {
+            if *fate != Fate::Runs {
+                continue;
+            }
+            let lacked = case
+                .needs
+                .iter()
+                .find_map(|it| lacks.get(it.as_str()).map(|because| format!("{it}: {because}")));
+            let skipped = |id: &String| {
+                let (_, fate) = self.cases[..i].iter().find(|(other, _)| other.id == *id)?;
+                match fate {
+                    Fate::Skipped(because) => Some(because.clone()),
+                    Fate::Runs => None,
+                }
+            };
+            let below = || case.requires.iter().find_map(skipped);
+            if let Some(because) = lacked.or_else(below) {
                 self.cases[i].1 = Fate::Skipped(because);
             }
         }
+    }
+
+    /// What stands for names in the bodies of requests.
+    pub(crate) fn variables(&self, model: &str) -> BTreeMap<String, Value> {
+        BTreeMap::from([("model".to_owned(), model.into()), ("limit".to_owned(), self.limit.into())])
+    }
+
+    /// Runs it against a server.
+    #[must_use]
+    pub fn run(mut self, target: Target) -> Run {
+        self.skip(&target.lacks());
         Run::new(self, target)
     }
 
