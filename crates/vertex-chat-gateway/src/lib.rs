@@ -35,6 +35,7 @@ mod gateway;
 mod keys;
 mod metrics;
 mod patience;
+mod places;
 mod relay;
 mod repair;
 mod route;
@@ -47,5 +48,6 @@ pub use config::{
 };
 pub use gateway::{Gateway, LINGER, Options, PROMPT_BYTES_MAX, REQUEST_ID_BYTES_MAX};
 pub use keys::{hash_key, new_key};
+pub use places::{Place, Places};
 pub use repair::{Repair, Repairs};
 pub use route::{COOL_DOWN, COOL_DOWN_MAX, MODEL_BYTES_MAX};

@@ -167,17 +167,22 @@ impl Routes {
 
     /// The places to ask for a model, in order; none when nobody has it.
     pub(crate) fn tries(&self, model: &str, now: Duration) -> Vec<Try> {
+        self.tries_from(model, now, pick)
+    }
+
+    /// The same, where `pick` says which of several equal places comes first.
+    pub(crate) fn tries_from(&self, model: &str, now: Duration, pick: fn(&[Leg]) -> usize) -> Vec<Try> {
         let model = self.aliases.get(model).map_or(model, String::as_str);
         if model.len() > MODEL_BYTES_MAX {
             return Vec::new();
         }
         let mut tries = Vec::new();
         if let Some(route) = self.exact.get(model) {
-            route.add(model, None, &mut tries);
+            route.add(model, None, pick, &mut tries);
         } else if let Some((met, route)) = self.patterns.iter().find_map(|(before, after, route)| {
             Some((model.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?, route))
         }) {
-            route.add(model, Some(met), &mut tries);
+            route.add(model, Some(met), pick, &mut tries);
         } else if self.has_default_routes
             && let Some((target, name)) = self.default_route(model)
         {
@@ -223,7 +228,7 @@ impl Routes {
 }
 
 impl Route {
-    fn add(&self, model: &str, met: Option<&str>, tries: &mut Vec<Try>) {
+    fn add(&self, model: &str, met: Option<&str>, pick: fn(&[Leg]) -> usize, tries: &mut Vec<Try>) {
         let first = pick(&self.to);
         if let Some(leg) = self.to.get(first) {
             leg.add(model, met, tries);
