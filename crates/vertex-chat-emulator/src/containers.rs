@@ -51,11 +51,13 @@ impl Container {
                 self.refusal(status, kind, message, param)
             }
             Self::Tgi => {
-                let (status, kind) = match status {
-                    StatusCode::TOO_MANY_REQUESTS => (status, "overloaded"),
-                    _ => (StatusCode::UNPROCESSABLE_ENTITY, "validation"),
+                let (status, kind, prefix) = match status {
+                    StatusCode::TOO_MANY_REQUESTS => (status, "overloaded", ""),
+                    status if status.is_server_error() => {
+                        (status, "generation", "Request failed during generation: ")
+                    }
+                    _ => (StatusCode::UNPROCESSABLE_ENTITY, "validation", "Input validation error: "),
                 };
-                let prefix = if kind == "validation" { "Input validation error: " } else { "" };
                 self.refusal(status, kind, &format!("{prefix}{message}"), param)
             }
         }

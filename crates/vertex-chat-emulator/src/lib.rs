@@ -35,6 +35,8 @@
 //! | `POST /emulator/faults`, `DELETE /emulator/faults` | adds a [`Fault`], or an array of them; forgets all |
 //! | `POST /emulator/tokens` `{"revoke": "token-1"}`, `{"revoke": true}`, `{"expires_in": 60}` | revokes one or all, sets the life of new ones |
 //! | `POST /emulator/clock` `{"advance_seconds": 3600}` | moves the emulator's clock |
+//! | `GET /emulator/models`, `DELETE /emulator/models` | shows how models [perform](Performance); has all answer at once |
+//! | `POST /emulator/models` `{"google/gemini-2.5-*": {"first_token_ms": 300, "token_ms": 5}}` | has these models perform so, and no others |
 //! | `GET /emulator/quirks` | lists the [quirks](#quirks), and which are on |
 //! | `POST /emulator/quirks` `["crlf", "no-done"]`, `DELETE /emulator/quirks` | turns these on for every request, and no others; turns all off |
 //! | `GET /emulator/service-account.json` | the key file |
@@ -94,6 +96,7 @@
 
 mod answer;
 mod containers;
+mod course;
 mod developer;
 mod engine;
 mod faults;
@@ -103,6 +106,7 @@ mod key;
 mod log;
 mod metadata;
 mod openai;
+mod performance;
 #[cfg(feature = "proxy")]
 mod proxy;
 mod quirks;
@@ -132,17 +136,22 @@ pub use containers::Container;
 pub use engine::Engine;
 pub use faults::{Fault, FaultPlace};
 pub use federation::Identity;
-pub use log::{LOG_ENTRIES_MAX, LogEntry};
+pub use log::{LOG_ENTRIES_LIMIT, LOG_ENTRIES_MAX, LogEntry};
+pub use performance::{
+    AT_ONCE_MAX, MODEL_NAME_BYTES_MAX, MODELS_MAX, Performance, PerformanceError, WAIT_MAX,
+};
 #[cfg(feature = "proxy")]
 pub use proxy::{PROXY_CONNECTIONS_MAX, RunningProxy};
 pub use quirks::Quirk;
 
+use course::{Course, Observed};
 use faults::FAULTS_MAX;
 use key::Account;
 use log::Log;
+use performance::{Fate, Models};
 use quirks::{Asked, Quirks};
 use reply::{GoogleError, Piece, Pieces, json_reply, not_found_page};
-use shape::{Backend, Pen};
+use shape::{Backend, Pace, Pen};
 use tokens::Tokens;
 
 /// The project of the emulator's service account.
@@ -197,6 +206,7 @@ struct State {
     quirks: Quirks,
     /// How many requests OpenAI has answered, for their ids.
     openai_requests: u64,
+    models: Models,
 }
 
 /// An emulator, to be put together.
@@ -210,6 +220,8 @@ pub struct EmulatorBuilder {
     served: Vec<String>,
     on_request: Option<Told>,
     base_url: Option<String>,
+    log_entries: usize,
+    models: Models,
 }
 
 impl fmt::Debug for EmulatorBuilder {
@@ -223,6 +235,20 @@ impl EmulatorBuilder {
     #[must_use]
     pub fn engine(mut self, engine: Engine) -> Self {
         self.engine = Some(engine);
+        self
+    }
+
+    /// Has models of this name perform so; see [`Emulator::set_performance`].
+    #[must_use]
+    pub fn model(mut self, name: impl Into<String>, performance: Performance) -> Self {
+        self.models.set(name.into(), performance);
+        self
+    }
+
+    /// Keeps this many entries of the request log in place of [`LOG_ENTRIES_MAX`]; [`LOG_ENTRIES_LIMIT`] at most.
+    #[must_use]
+    pub fn log_entries(mut self, most: usize) -> Self {
+        self.log_entries = most;
         self
     }
 
@@ -290,7 +316,11 @@ impl EmulatorBuilder {
             served: self.served,
             on_request: self.on_request,
             base_url: self.base_url.map_or_else(OnceLock::new, OnceLock::from),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                log: Log::new(self.log_entries),
+                models: self.models,
+                ..State::default()
+            }),
         }))
     }
 }
@@ -324,6 +354,8 @@ impl Emulator {
             served: Vec::new(),
             on_request: None,
             base_url: None,
+            log_entries: LOG_ENTRIES_MAX,
+            models: Models::default(),
         }
     }
 
@@ -440,6 +472,20 @@ impl Emulator {
     /// Turns these quirks on for every request, and all others off.
     pub fn set_quirks(&self, quirks: impl IntoIterator<Item = Quirk>) {
         self.state().quirks = quirks.into_iter().collect();
+    }
+
+    /// Has models of this name, as requests name them, perform so from now on. The name is compared without the words of
+    /// [quirks](Quirk); one that ends in `*` is a pattern for all that begin so, `*` alone for all others. A model's own
+    /// name goes before patterns, and a longer pattern before a shorter one.
+    ///
+    /// A wait beyond [`WAIT_MAX`] is cut, and names after the first [`MODELS_MAX`] are left out.
+    pub fn set_performance(&self, model: impl Into<String>, performance: Performance) {
+        self.state().models.set(model.into(), performance);
+    }
+
+    /// Has all models answer at once and without fault, as they do before anything is said about them.
+    pub fn clear_performance(&self) {
+        self.state().models = Models::default();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -704,17 +750,41 @@ impl Emulator {
         if let Some(refusal) = quirks::refusal(accepted.quirks, &accepted.request, accepted.backend) {
             return refusal;
         }
-        let number = {
-            let mut state = self.state();
-            state.answers += 1;
-            state.answers
-        };
-        let id = format!("emulated{number:014}");
         if let (Some(engine), Place::Openapi(_) | Place::Container(_)) = (&self.0.engine, place) {
             accepted.request.model = asked.named;
-            return engine.reply(accepted.request, id).await;
+            return engine.reply(accepted.request, self.next_id()).await;
         }
-        accepted.reply(&Pen { id, now: self.now(), clock: Arc::clone(&self.0.clock), pace: self.0.pace })
+        let named = accepted.request.model.as_deref().filter(|it| !it.is_empty());
+        let model = named.unwrap_or(match place {
+            Place::Container(container) => container.model(),
+            _ => "",
+        });
+        let turn = self.state().models.turn(model);
+        if let Some(refusal) = turn.as_ref().and_then(|it| it.refusal(accepted.backend)) {
+            return refusal;
+        }
+        let own_place = match turn.as_ref().and_then(|it| it.places.as_ref()) {
+            // Nobody closes it, so there is a place.
+            Some(places) => Arc::clone(places).acquire_owned().await.ok().map(Arc::new),
+            None => None,
+        };
+        let pen = Pen {
+            id: self.next_id(),
+            now: self.now(),
+            clock: Arc::clone(&self.0.clock),
+            pace: turn.as_ref().map_or(Pace::Chunks(self.0.pace), |it| Pace::Model(it.performance)),
+            cuts: turn.is_some_and(|it| it.fate == Fate::Cut),
+        };
+        let mut response = accepted.reply(&pen).await;
+        response.extensions_mut().get_or_insert_default::<Course>().place = own_place;
+        response
+    }
+
+    /// An answer's id, another each time.
+    fn next_id(&self) -> String {
+        let mut state = self.state();
+        state.answers += 1;
+        format!("emulated{:014}", state.answers)
     }
 
     /// The resource manager's word on a project, by name or number.
@@ -833,6 +903,22 @@ impl Emulator {
                 self.set_quirks([]);
                 ok(json!({}))
             }
+            ("GET", ["models"]) => ok(self.state().models.to_json()),
+            ("POST", ["models"]) => {
+                let models = body().and_then(|it| Models::read(&it).map_err(|error| error.to_string()));
+                match models {
+                    Ok(models) => {
+                        let shown = models.to_json();
+                        self.state().models = models;
+                        ok(shown)
+                    }
+                    Err(message) => wrong(message),
+                }
+            }
+            ("DELETE", ["models"]) => {
+                self.clear_performance();
+                ok(json!({}))
+            }
             ("POST", ["tokens"]) => match body() {
                 Ok(value) => {
                     if let Some(seconds) = value.get("expires_in").and_then(Value::as_u64) {
@@ -899,7 +985,10 @@ impl Emulator {
             (None, Some(bytes)) => (bytes, Piece::Stall),
             (None, None) => return response,
         };
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
+        if let Some(course) = head.extensions.get_mut::<Course>() {
+            course.bytes = None;
+        }
         let whole = body.collect(usize::MAX).await.unwrap_or_default();
         let part: Bytes = whole.slice(..limit.min(whole.len()));
         let body = Pieces::body([Piece::Bytes(part), last], Arc::clone(&self.0.clock));
@@ -915,9 +1004,10 @@ impl Exchange for Emulator {
             method: request.method().to_string(),
             path: path.clone(),
             request_bytes: request.body().len(),
+            came: self.0.clock.monotonic(),
             ..LogEntry::default()
         };
-        let response = match self.fault_for(&path) {
+        let mut response = match self.fault_for(&path) {
             Some(fault) => {
                 entry.fault = true;
                 self.strike(fault, &request, &mut entry).await
@@ -926,7 +1016,11 @@ impl Exchange for Emulator {
         };
         if !path.starts_with("/emulator/") {
             entry.status = response.status().as_u16();
+            entry.head = Some(self.0.clock.monotonic());
             let entry = self.state().log.add(entry);
+            if FaultPlace::of(&path) == Some(FaultPlace::Chat) {
+                response = Observed::response(response, self, &entry);
+            }
             if let Some(told) = &self.0.on_request {
                 told(&entry);
             }

@@ -244,12 +244,7 @@ pub(crate) fn refusal(quirks: Quirks, request: &ChatRequest, backend: Backend) -
 }
 
 fn exhausted(quirks: Quirks, backend: Backend) -> Option<Response> {
-    let mut error = GoogleError::new(
-        429,
-        "RESOURCE_EXHAUSTED",
-        "Resource exhausted. Please try again later. Please refer to \
-         https://cloud.google.com/vertex-ai/generative-ai/docs/error-code-429 for more details.",
-    );
+    let mut error = GoogleError::exhausted();
     if quirks.has(Quirk::ExhaustedRetryInfo) {
         error = error
             .with_detail(json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "37s"}));
@@ -506,8 +501,9 @@ fn bend_delta(quirks: Quirks, choice: &mut Value, is_first: bool) {
     }
 }
 
-/// The stream's text, event by event, as quirks have it.
-pub(crate) fn events(quirks: Quirks, mut chunks: Vec<Value>) -> Vec<String> {
+/// The stream's text, event by event, as quirks have it. The first events are the chunks that are left; what comes behind
+/// them is no chunk.
+pub(crate) fn events(quirks: Quirks, chunks: &mut Vec<Value>) -> Vec<String> {
     let ends = |chunk: &Value| {
         let choices = chunk["choices"].as_array();
         let finishes = |it: &Value| it["finish_reason"].is_string() || it["finishReason"].is_string();

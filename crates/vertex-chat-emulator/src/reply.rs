@@ -44,6 +44,16 @@ impl GoogleError {
         Self::new(400, "INVALID_ARGUMENT", message)
     }
 
+    /// There is no room for more requests now.
+    pub(crate) fn exhausted() -> Self {
+        Self::new(
+            429,
+            "RESOURCE_EXHAUSTED",
+            "Resource exhausted. Please try again later. Please refer to \
+             https://cloud.google.com/vertex-ai/generative-ai/docs/error-code-429 for more details.",
+        )
+    }
+
     /// With a reason of Vertex's.
     pub(crate) fn with_reason(self, reason: &'static str) -> Self {
         self.with_detail(json!({

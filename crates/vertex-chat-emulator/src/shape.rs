@@ -12,9 +12,11 @@ use vertex_chat_types::{ApiError, ChatRequest};
 
 use crate::answer::{Answer, Manner, answer, google, mix, prompt_tokens, tokens};
 use crate::containers::Container;
+use crate::course::{Counted, Course, Mark};
 use crate::openai::{self, OpenAiError};
+use crate::performance::Performance;
 use crate::quirks::{self, Quirk, Quirks};
-use crate::reply::{GoogleError, Piece, Pieces, event_stream, json_reply, raw_reply};
+use crate::reply::{GoogleError, Piece, Pieces, event_stream, raw_reply};
 
 /// How many characters of a call's arguments a fragment has.
 const FRAGMENT_CHARS: usize = 12;
@@ -96,8 +98,17 @@ pub(crate) struct Pen {
     pub(crate) id: String,
     pub(crate) now: SystemTime,
     pub(crate) clock: Arc<dyn Clock>,
-    /// The wait before each chunk of a stream.
-    pub(crate) pace: Duration,
+    pub(crate) pace: Pace,
+    /// Whether half of the answer is all that is given.
+    pub(crate) cuts: bool,
+}
+
+/// How fast an answer is given.
+#[derive(Clone, Copy)]
+pub(crate) enum Pace {
+    /// A stream waits so long before each chunk.
+    Chunks(Duration),
+    Model(Performance),
 }
 
 impl Pen {
@@ -107,25 +118,38 @@ impl Pen {
 }
 
 impl Accepted {
-    /// The answer, in the shape of whoever gives it.
-    pub(crate) fn reply(&self, pen: &Pen) -> Response {
+    /// The answer, in the shape of whoever gives it, when it is time for its head.
+    pub(crate) async fn reply(&self, pen: &Pen) -> Response {
         let wanted = match self.backend {
             TGI => 1,
             _ => u64::try_from(self.request.n.unwrap_or(1)).unwrap_or(1).clamp(1, CHOICES_MAX),
         };
         let answers: Vec<Answer> = (0..wanted).map(|number| self.answer(number)).collect();
         if self.request.is_stream() {
-            self.stream(&answers, pen)
-        } else {
-            let mut whole = self.whole(&answers, pen);
-            quirks::bend_whole(self.quirks, &mut whole);
-            match self.backend {
-                VLLM | TGI | Backend::OpenAi => {
-                    raw_reply(StatusCode::OK, "application/json", whole.to_string())
-                }
-                _ => json_reply(StatusCode::OK, &whole),
+            return self.stream(&answers, pen);
+        }
+        let mut whole = self.whole(&answers, pen);
+        quirks::bend_whole(self.quirks, &mut whole);
+        if let Pace::Model(performance) = pen.pace {
+            let wait = performance.whole(answers.iter().map(|it| it.completion_tokens).sum());
+            if !wait.is_zero() {
+                pen.clock.sleep(wait).await;
             }
         }
+        let text = whole.to_string();
+        let mut course = Course::default();
+        let (end, usage) = (text.len() as u64, Counted::of(&whole["usage"]));
+        course.marks.push_back(Mark { end, is_token: false, usage });
+        let content_type = match self.backend {
+            VLLM | TGI | Backend::OpenAi => "application/json",
+            _ => "application/json; charset=UTF-8",
+        };
+        let mut response = raw_reply(StatusCode::OK, content_type, text);
+        if pen.cuts {
+            response = cut_in_half(response, pen).await;
+        }
+        response.extensions_mut().insert(course);
+        response
     }
 
     fn answer(&self, number: u64) -> Answer {
@@ -152,14 +176,40 @@ impl Accepted {
     fn stream(&self, answers: &[Answer], pen: &Pen) -> Response {
         let mut chunks = self.chunks(answers, pen);
         quirks::bend_chunks(self.quirks, &mut chunks, &self.request, &self.usage(answers));
+        let mut events = quirks::events(self.quirks, &mut chunks);
+        let is_token: Vec<bool> = chunks.iter().map(has_token).collect();
+        let first = is_token.iter().position(|it| *it).unwrap_or(0);
+        if pen.cuts {
+            events.truncate(events.len() / 2);
+        }
         let mut pieces = VecDeque::new();
-        for event in quirks::events(self.quirks, chunks) {
-            if !pen.pace.is_zero() {
-                pieces.push_back(Piece::Wait(pen.pace));
+        let mut course = Course::default();
+        let mut end = 0;
+        for (i, event) in events.into_iter().enumerate() {
+            let is_token = is_token.get(i).is_some_and(|it| *it);
+            let wait = match pen.pace {
+                Pace::Chunks(wait) => wait,
+                Pace::Model(performance) if i == first => performance.first_token,
+                Pace::Model(performance) if is_token => performance.token,
+                Pace::Model(_) => Duration::ZERO,
+            };
+            if !wait.is_zero() {
+                pieces.push_back(Piece::Wait(wait));
+            }
+            end += event.len() as u64;
+            let usage = chunks.get(i).and_then(|chunk| Counted::of(&chunk["usage"]));
+            if is_token || usage.is_some() {
+                course.marks.push_back(Mark { end, is_token, usage });
             }
             pieces.push_back(Piece::Bytes(Bytes::from(event)));
         }
+        if pen.cuts {
+            pieces.push_back(Piece::Cut);
+        } else {
+            course.bytes = Some(end);
+        }
         let mut response = event_stream(Pieces::body(pieces, Arc::clone(&pen.clock)));
+        response.extensions_mut().insert(course);
         let content_type = match self.backend {
             _ if self.quirks.has(Quirk::TextPlainStream) => "text/plain; charset=utf-8",
             VLLM | Backend::OpenAi => "text/event-stream; charset=utf-8",
@@ -531,6 +581,27 @@ impl Accepted {
     fn streams_arguments(&self) -> bool {
         google(&self.request).is_some_and(|it| it.stream_function_call_arguments == Some(true))
     }
+}
+
+/// Whether a chunk has text or a call in it; text is thoughts, refusals, sounds and pictures too.
+fn has_token(chunk: &Value) -> bool {
+    let mut deltas = chunk["choices"].as_array().into_iter().flatten().map(|choice| &choice["delta"]);
+    deltas.any(|delta| {
+        let has_text = |key: &str| delta[key].as_str().is_some_and(|it| !it.is_empty());
+        let has_audio = |key: &str| delta["audio"][key].is_string();
+        ["content", "reasoning_content", "refusal"].into_iter().any(has_text)
+            || ["data", "transcript"].into_iter().any(has_audio)
+            || delta["tool_calls"].as_array().is_some_and(|it| !it.is_empty())
+            || delta["function_call"].is_object()
+    })
+}
+
+/// The first half of an answer that is whole, and the end of the connection.
+async fn cut_in_half(response: Response, pen: &Pen) -> Response {
+    let (head, body) = response.into_parts();
+    let whole = body.collect(usize::MAX).await.unwrap_or_default();
+    let half = Piece::Bytes(whole.slice(..whole.len() / 2));
+    Response::from_parts(head, Pieces::body([half, Piece::Cut], Arc::clone(&pen.clock)))
 }
 
 /// A spoken answer.
