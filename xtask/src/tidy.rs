@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::run::{Outcome, cargo, output, root, say};
 
 /// Which crate of ours may depend on which. A new arrow is a decision page.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("vertex-chat-types", &[]),
     ("vertex-chat-sse", &[]),
     ("vertex-chat-transport", &[]),
@@ -33,9 +33,17 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ),
     // Speaks the wire as the rules are written, never through the client.
     ("vertex-chat-conformance", &["vertex-chat-sse", "vertex-chat-transport"]),
+    // Asks as every user of the client does.
+    ("vertex-chat-compare", &["vertex-chat"]),
     (
         "vertex-chat-cli",
-        &["vertex-chat", "vertex-chat-gateway", "vertex-chat-emulator", "vertex-chat-conformance"],
+        &[
+            "vertex-chat",
+            "vertex-chat-gateway",
+            "vertex-chat-emulator",
+            "vertex-chat-conformance",
+            "vertex-chat-compare",
+        ],
     ),
     ("xtask", &[]),
 ];

@@ -1,6 +1,6 @@
 //! `vertex-chat chat`: one question, or a conversation.
 
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,20 +10,17 @@ use clap::Args;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use vertex_chat::{
     Accumulator, CallOptions, ChatCompletion, ChatCompletionChunk, ChatRequest, Client, Content, ContentPart,
-    ErrorKind, Json, Message, Policy, Report, ResponseFormat, Rewrite, Rewrites, Timeouts,
+    ErrorKind, Message, Report, Timeouts,
 };
-
-use vertex_chat::types::Extra;
 
 use crate::emulate::Embedded;
 use crate::interrupt::Interrupts;
+use crate::request::{Parameters, read_file, read_stdin};
 use crate::target::Target;
 use crate::{Failure, out};
 
 /// The model when none is named.
 const DEFAULT_MODEL: &str = "google/gemini-2.5-flash";
-/// The largest picture, and the longest prompt, that is read from a file or from stdin.
-const INPUT_BYTES_MAX: u64 = 20 << 20;
 
 #[derive(Debug, Args)]
 pub(crate) struct ChatArguments {
@@ -57,51 +54,6 @@ pub(crate) struct ChatArguments {
     timeout: Option<f64>,
 }
 
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Parameters")]
-struct Parameters {
-    /// Randomness, 0 to 2.
-    #[arg(long, allow_negative_numbers = true)]
-    temperature: Option<f64>,
-    /// Probability mass to choose from, 0 to 1.
-    #[arg(long, allow_negative_numbers = true)]
-    top_p: Option<f64>,
-    /// The most tokens of the answer. On Gemini thinking counts.
-    #[arg(long, allow_negative_numbers = true)]
-    max_tokens: Option<i64>,
-    /// For answers that can be had again.
-    #[arg(long, allow_negative_numbers = true)]
-    seed: Option<i64>,
-    /// Where to stop. May be given several times.
-    #[arg(long)]
-    stop: Vec<String>,
-    /// How much the model should think: none, minimal, low, medium, high.
-    #[arg(long)]
-    reasoning_effort: Option<String>,
-    /// The answer is to be JSON; with `--json-answer=FILE`, of the JSON Schema in that file.
-    #[arg(long, value_name = "SCHEMA.json", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    json_answer: Option<String>,
-    /// Any other parameter; a value that is not JSON is a string. May be given several times.
-    #[arg(long = "param", short = 'p', value_name = "NAME=VALUE")]
-    other: Vec<String>,
-    /// What becomes of parameters that the server does not take: forward, drop or reject. Else drop on Gemini and
-    /// forward elsewhere.
-    #[arg(long, value_name = "POLICY", value_parser = policy)]
-    unsupported: Option<Policy>,
-    /// Switch a rewrite off, by its name; `vertex-chat params` lists them. May be given several times.
-    #[arg(long, value_name = "RULE")]
-    no_rewrite: Vec<Rewrite>,
-}
-
-fn policy(text: &str) -> Result<Policy, String> {
-    match text {
-        "forward" => Ok(Policy::Forward),
-        "drop" => Ok(Policy::Drop),
-        "reject" => Ok(Policy::Reject),
-        _ => Err("it is one of forward, drop, reject".to_owned()),
-    }
-}
-
 pub(crate) async fn run(
     arguments: ChatArguments,
     verbose: bool,
@@ -113,9 +65,7 @@ pub(crate) async fn run(
         }
         false => None,
     };
-    let off = arguments.parameters.no_rewrite.iter();
-    let rewrites = off.fold(Rewrites::all(), |rewrites, rule| rewrites.without(*rule));
-    let builder = Client::builder().rewrites(rewrites);
+    let builder = Client::builder().rewrites(arguments.parameters.rewrites());
     let client = match &embedded {
         Some(embedded) => embedded.apply(arguments.target.apply(builder)).build()?,
         None => interrupts.end(arguments.target.client(builder)).await?,
@@ -285,43 +235,7 @@ fn base_request(arguments: &ChatArguments, client: &Client) -> Result<ChatReques
     let model = arguments.model.clone().or_else(|| has_gemini.then(|| DEFAULT_MODEL.to_owned()));
     let mut request = ChatRequest::without_model(messages);
     request.model = model;
-    let parameters = &arguments.parameters;
-    request.temperature = parameters.temperature;
-    request.top_p = parameters.top_p;
-    request.max_tokens = parameters.max_tokens;
-    request.seed = parameters.seed;
-    if !parameters.stop.is_empty() {
-        request.stop = Some(parameters.stop.clone().into());
-    }
-    request.reasoning_effort = parameters.reasoning_effort.as_deref().map(Into::into);
-    request.response_format = match parameters.json_answer.as_deref() {
-        None => None,
-        Some("") => Some(ResponseFormat::json_object()),
-        Some(path) => Some(ResponseFormat::json_schema("answer", read_schema(path)?)),
-    };
-    if parameters.other.is_empty() { Ok(request) } else { with_parameters(&request, &parameters.other) }
-}
-
-fn read_schema(path: &str) -> Result<Json, Failure> {
-    let text = read_file(Path::new(path))?;
-    let text = String::from_utf8(text).map_err(|_| Failure::Usage(format!("{path} is not UTF-8")))?;
-    text.parse().map_err(|error| Failure::Usage(format!("{path} is not JSON: {error}")))
-}
-
-/// Sets parameters by name, through JSON, so that every one of the protocol and of a server's own can be set.
-fn with_parameters(request: &ChatRequest, parameters: &[String]) -> Result<ChatRequest, Failure> {
-    let mut fields = Json::from_serialize(request)
-        .and_then(|json| json.parse_as::<Extra>())
-        .expect("because a request is a JSON object");
-    for parameter in parameters {
-        let Some((name, text)) = parameter.split_once('=') else {
-            return Err(Failure::Usage(format!("`--param {parameter}` is not NAME=VALUE")));
-        };
-        // As it is spelled: models answer in the order of a schema's properties.
-        fields.insert(name, text.parse::<Json>().unwrap_or_else(|_| Json::from(text)));
-    }
-    let json = Json::from_serialize(&fields).expect("because fields are JSON");
-    json.parse_as().map_err(|error| Failure::Usage(format!("--param: {error}")))
+    arguments.parameters.apply(request)
 }
 
 fn call_options(arguments: &ChatArguments) -> Result<CallOptions, Failure> {
@@ -374,29 +288,4 @@ fn image_url(image: &str) -> Result<String, Failure> {
         }
     };
     Ok(format!("data:{mime};base64,{}", STANDARD.encode(read_file(path)?)))
-}
-
-pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
-    let cannot = |error: std::io::Error| Failure::Usage(format!("{}: {error}", path.display()));
-    let file = std::fs::File::open(path).map_err(cannot)?;
-    read_all(file, &path.display().to_string())
-}
-
-fn read_stdin() -> Result<String, Failure> {
-    let bytes = read_all(std::io::stdin().lock(), "stdin")?;
-    let text = String::from_utf8(bytes).map_err(|_| Failure::Usage("stdin is not UTF-8".to_owned()))?;
-    match text.trim_end_matches(['\n', '\r']) {
-        "" => Err(Failure::Usage("there is no prompt: give it as an argument or on stdin".to_owned())),
-        text => Ok(text.to_owned()),
-    }
-}
-
-fn read_all(source: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    let read = source.take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes);
-    read.map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
-    if bytes.len() as u64 > INPUT_BYTES_MAX {
-        return Err(Failure::Usage(format!("{name} is larger than {INPUT_BYTES_MAX} bytes")));
-    }
-    Ok(bytes)
 }

@@ -10,11 +10,11 @@ use vertex_chat::ClientBuilder;
 use vertex_chat::auth::CredentialsOptions;
 use vertex_chat::transport::{Connector, HttpConnector, Profile, SystemClock};
 use vertex_chat_emulator::{
-    API_KEY, Emulator, Engine, LOCATION, LogEntry, PROJECT, Quirk, RunningEmulator, RunningProxy,
-    TGI_ENDPOINT, VLLM_ENDPOINT,
+    API_KEY, Emulator, Engine, LOCATION, LogEntry, MODELS_MAX, PROJECT, Performance, Quirk, RunningEmulator,
+    RunningProxy, TGI_ENDPOINT, VLLM_ENDPOINT,
 };
 
-use crate::chat::read_file;
+use crate::request::read_file;
 use crate::{Failure, out};
 
 #[derive(Debug, Args)]
@@ -38,6 +38,11 @@ pub(crate) struct EmulateArguments {
     /// same for one request.
     #[arg(long, value_name = "WORD", value_parser = quirk)]
     quirk: Vec<Quirk>,
+    /// Have a model take its time and fail at times, such as
+    /// `google/gemini-2.5-flash:first_token_ms=300,token_ms=5,fails_every=50,exhausted_every=40,cuts_every=30,at_once=4`; can
+    /// be given several times. A name may end in `*`, and `*` alone is for all others. What an engine says is not slowed down.
+    #[arg(long, value_name = "MODEL:KEY=N,...", value_parser = Performance::of_word)]
+    model: Vec<(String, Performance)>,
     /// How long tokens live, in seconds. Below 302 Google's own libraries ask for a new one on every call.
     #[arg(long, value_name = "SECONDS")]
     expires_in: Option<u64>,
@@ -70,6 +75,12 @@ pub(crate) async fn run(arguments: EmulateArguments) -> Result<(), Failure> {
     }
     if !arguments.quiet {
         builder = builder.on_request(tell);
+    }
+    if arguments.model.len() > MODELS_MAX {
+        return Err(Failure::Usage(format!("--model: given more than {MODELS_MAX} times")));
+    }
+    for (name, performance) in arguments.model {
+        builder = builder.model(name, performance);
     }
     let emulator = builder.build();
     if let Some(seconds) = arguments.expires_in {
@@ -270,6 +281,43 @@ impl Embedded {
         &self.key_file.path
     }
 
+    /// What a target of a configuration says to be Vertex's here.
+    pub(crate) fn google_lines(&self) -> [(&'static str, String); 4] {
+        [
+            ("project", PROJECT.to_owned()),
+            ("location", LOCATION.to_owned()),
+            ("host", self.base_url()),
+            ("credentials_file", self.key_file().display().to_string()),
+        ]
+    }
+
+    /// The targets of a configuration: everybody that the emulator can be.
+    pub(crate) fn toml(&self) -> String {
+        let google: String = self
+            .google_lines()
+            .iter()
+            .map(|(key, value)| format!("{key} = {}\n", toml_text(value)))
+            .collect();
+        let keyed = |base_url: String| {
+            format!(
+                "kind = \"openai\"\nbase_url = {}\napi_key = {}\n",
+                toml_text(&base_url),
+                toml_text(API_KEY)
+            )
+        };
+        format!(
+            "[targets.vertex]\nkind = \"vertex\"\n{google}\
+             [targets.vllm]\nkind = \"endpoint\"\ndialect = \"vllm\"\nendpoint = {}\n{google}\
+             [targets.tgi]\nkind = \"endpoint\"\ndialect = \"tgi\"\nendpoint = {}\n{google}\
+             [targets.openai]\n{}\
+             [targets.developer]\ndialect = \"gemini-developer\"\n{}",
+            toml_text(VLLM_ENDPOINT),
+            toml_text(TGI_ENDPOINT),
+            keyed(self.running.openai_own_base_url()),
+            keyed(self.running.developer_base_url()),
+        )
+    }
+
     /// Turns a client to the emulator.
     pub(crate) fn apply(&self, builder: ClientBuilder) -> ClientBuilder {
         builder
@@ -281,6 +329,11 @@ impl Embedded {
     pub(crate) async fn stop(self) {
         self.running.stop().await;
     }
+}
+
+/// A string of a configuration. TOML's take what JSON's do; a dollar sign would begin a variable.
+pub(crate) fn toml_text(text: &str) -> String {
+    serde_json::Value::from(text.replace('$', "$$")).to_string()
 }
 
 /// A key file with the emulator's token endpoint in it.

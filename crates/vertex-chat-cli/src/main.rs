@@ -5,6 +5,7 @@
 //! rules fail, 11 interop rules fail, 12 a mutant is not convicted as it should be, 13 not all could be judged.
 
 mod chat;
+mod compare;
 mod conformance;
 mod doctor;
 mod emulate;
@@ -15,6 +16,7 @@ mod handover;
 mod interrupt;
 mod out;
 mod params;
+mod request;
 mod serve;
 mod target;
 mod telemetry;
@@ -57,6 +59,8 @@ enum Command {
     Endpoints(endpoints::EndpointsArguments),
     /// Say rule by rule whether an endpoint speaks Chat Completions, and what breaks where it does not.
     Conformance(Box<conformance::ConformanceArguments>),
+    /// Ask several models the same, and compare answers, cost and scale.
+    Compare(Box<compare::CompareArguments>),
     /// Show which server takes which parameter, and what is rewritten for it.
     Params(params::ParamsArguments),
     /// Print an access token.
@@ -70,7 +74,7 @@ fn main() -> ExitCode {
     let telemetry = Telemetry::start(program.verbose);
     // One thread is enough for everything but serving many, and cheaper.
     let mut builder = match program.command {
-        Command::Serve(_) | Command::Conformance(_)
+        Command::Serve(_) | Command::Conformance(_) | Command::Compare(_)
             if std::thread::available_parallelism().is_ok_and(|it| it.get() > 1) =>
         {
             tokio::runtime::Builder::new_multi_thread()
@@ -109,6 +113,7 @@ async fn run(program: Program) -> Result<(), Failure> {
         Command::Emulate(arguments) => interrupts.end(emulate::run(arguments)).await,
         Command::Endpoints(arguments) => interrupts.end(endpoints::run(arguments)).await,
         Command::Conformance(arguments) => conformance::run(*arguments, &mut interrupts).await,
+        Command::Compare(arguments) => compare::run(*arguments, &mut interrupts).await,
         Command::Params(arguments) => params::run(&arguments),
         Command::Token(arguments) => interrupts.end(token::run(arguments)).await,
         Command::Doctor(arguments) => interrupts.end(doctor::run(arguments)).await,

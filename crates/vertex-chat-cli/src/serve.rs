@@ -11,10 +11,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use vertex_chat::Environment;
-use vertex_chat_emulator::{LOCATION, PROJECT, TGI_ENDPOINT, VLLM_ENDPOINT};
 use vertex_chat_gateway::{AccessEntry, AccessFormat, Config, Gateway, Options};
 
-use crate::emulate::Embedded;
+use crate::emulate::{Embedded, toml_text};
 use crate::interrupt::Interrupts;
 use crate::{Failure, out};
 
@@ -163,25 +162,13 @@ fn configuration(arguments: &ServeArguments, embedded: Option<&Embedded>) -> Res
     if let Some(path) = &arguments.config {
         return read(path).map_err(Failure::Configuration);
     }
-    // TOML's strings take what JSON's do; a dollar sign would begin a variable.
-    let quoted = |text: &str| serde_json::Value::from(text.replace('$', "$$")).to_string();
     let text = if let Some(embedded) = embedded {
-        let common = format!(
-            "project = {}\nlocation = {}\nhost = {}\ncredentials_file = {}\n",
-            quoted(PROJECT),
-            quoted(LOCATION),
-            quoted(&embedded.base_url()),
-            quoted(&embedded.key_file().display().to_string()),
-        );
         format!(
-            "[targets.vertex]\nkind = \"vertex\"\n{common}\
-             [targets.vllm]\nkind = \"endpoint\"\ndialect = \"vllm\"\nendpoint = {}\n{common}\
-             [targets.tgi]\nkind = \"endpoint\"\ndialect = \"tgi\"\nendpoint = {}\n{common}\
+            "{}\
              [[models]]\nname = \"vllm\"\nto = [{{ target = \"vllm\" }}]\n\
              [[models]]\nname = \"tgi\"\nto = [{{ target = \"tgi\" }}]\n\
              [[models]]\nname = \"gpt-*\"\nto = [{{ target = \"vertex\", model = \"google/gemini-2.5-flash\" }}]\n",
-            quoted(VLLM_ENDPOINT),
-            quoted(TGI_ENDPOINT),
+            embedded.toml(),
         )
     } else {
         let file = arguments.credentials.as_ref().map(|it| it.display().to_string());
@@ -189,7 +176,7 @@ fn configuration(arguments: &ServeArguments, embedded: Option<&Embedded>) -> Res
             [("project", &arguments.project), ("location", &arguments.location), ("credentials_file", &file)];
         let lines: String = given
             .into_iter()
-            .filter_map(|(key, value)| Some(format!("{key} = {}\n", quoted(value.as_deref()?))))
+            .filter_map(|(key, value)| Some(format!("{key} = {}\n", toml_text(value.as_deref()?))))
             .collect();
         if lines.is_empty() {
             return Ok(Config::default());
@@ -199,7 +186,8 @@ fn configuration(arguments: &ServeArguments, embedded: Option<&Embedded>) -> Res
     Config::parse("the command line", &text).map_err(|error| Failure::Usage(error.to_string()))
 }
 
-fn read(path: &Path) -> Result<Config, String> {
+/// A configuration of a file.
+pub(crate) fn read(path: &Path) -> Result<Config, String> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
     Config::parse(&name, &text).map_err(|error| error.to_string())

@@ -1,0 +1,264 @@
+//! Whom to ask: words of the command line, the gateway's configuration, the emulator.
+
+use std::path::Path;
+
+use vertex_chat::types::Extra;
+use vertex_chat::{Environment, Json, Policy};
+use vertex_chat_compare::{Prices, Target};
+use vertex_chat_gateway::{Config, Options, Places};
+
+use crate::Failure;
+use crate::emulate::{Embedded, toml_text};
+use crate::request::Parameters;
+
+/// What of a word is about where a model is, and not a parameter of requests.
+const OPTIONS: [&str; 7] =
+    ["project", "location", "endpoint", "host", "dialect", "api_key_env", "credentials_file"];
+/// The hosts whose prices the emulator's services have, by target.
+const PRICED_AS: [(&str, &str); 3] = [
+    ("vertex", "aiplatform.googleapis.com"),
+    ("openai", "api.openai.com"),
+    ("developer", "generativelanguage.googleapis.com"),
+];
+
+/// A word, taken apart.
+#[derive(Debug, PartialEq)]
+struct Spec {
+    label: String,
+    /// A base URL, where the word is one.
+    url: Option<String>,
+    /// The model, `TARGET:MODEL`, or a name of the configuration.
+    name: String,
+    options: Vec<(&'static str, String)>,
+    parameters: Option<Json>,
+}
+
+impl Spec {
+    fn parse(word: &str) -> Result<Self, Failure> {
+        let wrong = |what: String| Failure::Usage(format!("`{word}`: {what}"));
+        let (label, rest) = match word.split_once('=') {
+            // What has been taken apart by then is no label.
+            Some((label, rest)) if !label.contains(['/', ':', '?', '#']) => (label.to_owned(), rest),
+            _ => (word.to_owned(), word),
+        };
+        let (url, rest) = match rest.split_once('#') {
+            Some((url, model)) if url.contains("://") => (Some(url.to_owned()), model),
+            _ if rest.contains("://") => {
+                let (url, query) = rest.split_once('?').unwrap_or((rest, ""));
+                (
+                    Some(url.to_owned()),
+                    &rest[rest.len() - if query.is_empty() { 0 } else { query.len() + 1 }..],
+                )
+            }
+            _ => (None, rest),
+        };
+        let (name, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let mut options = Vec::new();
+        let mut parameters = Extra::default();
+        for pair in query.split('&').filter(|it| !it.is_empty()) {
+            let Some((key, value)) = pair.split_once('=') else {
+                return Err(wrong(format!("`{pair}` after the `?` is not NAME=VALUE")));
+            };
+            match OPTIONS.iter().find(|it| **it == key) {
+                Some(option) => options.push((*option, value.to_owned())),
+                None => {
+                    let value = value.parse::<Json>().unwrap_or_else(|_| Json::from(value));
+                    parameters.insert(key, value);
+                }
+            }
+        }
+        if label.is_empty() || (name.is_empty() && url.is_none() && options.is_empty()) {
+            return Err(wrong("there is no model".to_owned()));
+        }
+        let parameters = (!parameters.is_empty()).then(|| Json::from_serialize(&parameters));
+        let parameters = parameters.transpose().map_err(|error| wrong(error.to_string()))?;
+        Ok(Self { label, url, name: name.to_owned(), options, parameters })
+    }
+
+    fn is_inline(&self) -> bool {
+        self.url.is_some() || !self.options.is_empty()
+    }
+
+    /// The target that the word itself describes, as the configuration would.
+    fn section(&self, number: usize, embedded: Option<&Embedded>) -> Result<String, Failure> {
+        let wrong = |what: &str| Failure::Usage(format!("`{}`: {what}", self.label));
+        let is_endpoint = self.options.iter().any(|(key, _)| *key == "endpoint");
+        let kind = match (&self.url, is_endpoint) {
+            (Some(_), _) => "openai",
+            (None, true) => "endpoint",
+            (None, false) => "vertex",
+        };
+        let mut lines = format!("[targets.{}]\nkind = \"{kind}\"\n", inline_name(number));
+        if let Some(url) = &self.url {
+            lines.push_str(&format!("base_url = {}\n", toml_text(url)));
+        }
+        let mut has_host = false;
+        for (key, value) in &self.options {
+            let line = match *key {
+                "api_key_env" => {
+                    if value.is_empty() || !value.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_') {
+                        return Err(wrong("`api_key_env` is the name of an environment variable"));
+                    }
+                    format!("api_key = \"${{{value}}}\"\n")
+                }
+                key => format!("{key} = {}\n", toml_text(value)),
+            };
+            has_host |= *key == "host";
+            lines.push_str(&line);
+        }
+        if let (Some(embedded), false, None) = (embedded, has_host, &self.url) {
+            let given = |key: &str| self.options.iter().any(|(it, _)| *it == key);
+            lines.extend(
+                embedded
+                    .google_lines()
+                    .into_iter()
+                    .filter(|(key, _)| !given(key))
+                    .map(|(key, value)| format!("{key} = {}\n", toml_text(&value))),
+            );
+        }
+        Ok(lines)
+    }
+}
+
+fn inline_name(number: usize) -> String {
+    format!("inline-{number}")
+}
+
+/// Finds everybody whom words name, in their order.
+pub(crate) async fn find(
+    words: &[String],
+    config: Option<&Path>,
+    parameters: &Parameters,
+    prices: &Prices,
+    embedded: Option<&Embedded>,
+) -> Result<Vec<Target>, Failure> {
+    let specs: Vec<Spec> = words.iter().map(|it| Spec::parse(it)).collect::<Result<_, _>>()?;
+    let defaults = defaults(parameters);
+    let environment = match embedded {
+        Some(_) => Environment::of::<&str, &str>([]),
+        None => Environment::process(),
+    };
+    let options = Options::new().environment(environment);
+    let failed = |error: &dyn std::fmt::Display| Failure::Configuration(error.to_string());
+    // What the configuration knows is looked for only when a word needs it: it may want credentials that nobody has.
+    let known = match specs.iter().any(|it| !it.is_inline()) {
+        false => None,
+        true => {
+            let config = match (config, embedded) {
+                (Some(path), _) => {
+                    if !defaults.is_empty() {
+                        let message =
+                            "--unsupported and --no-rewrite stand in the configuration's [defaults]";
+                        return Err(Failure::Usage(message.to_owned()));
+                    }
+                    crate::serve::read(path).map_err(Failure::Configuration)?
+                }
+                (None, Some(embedded)) => parse(&format!("{defaults}{}", embedded.toml()))?,
+                (None, None) => parse(&defaults)?,
+            };
+            Some(Places::build(&config, &options).await.map_err(|error| failed(&error))?)
+        }
+    };
+    let sections = specs.iter().enumerate().filter(|(_, it)| it.is_inline());
+    let sections: Vec<String> =
+        sections.map(|(number, it)| it.section(number, embedded)).collect::<Result<_, _>>()?;
+    let inline = match sections.is_empty() {
+        true => None,
+        false => {
+            let config = parse(&format!("{defaults}{}", sections.concat()))?;
+            Some(Places::build(&config, &options).await.map_err(|error| failed(&error))?)
+        }
+    };
+    let mut targets = Vec::new();
+    for (number, spec) in specs.into_iter().enumerate() {
+        let place = match spec.is_inline() {
+            true => inline.as_ref().and_then(|it| it.find(&format!("{}:{}", inline_name(number), spec.name))),
+            false => known.as_ref().and_then(|it| it.find(&spec.name)),
+        };
+        let Some(place) = place else {
+            let known = known.as_ref().map(|it| it.targets().join(", ")).unwrap_or_default();
+            return Err(Failure::Usage(format!(
+                "nobody has `{}`; the targets are {known}. `TARGET:MODEL` names one of theirs, `publisher/model` one of \
+                 Vertex's; OPENAI_API_KEY makes the target openai",
+                spec.name
+            )));
+        };
+        let (target, location) = place.label.split_once('@').unwrap_or((&place.label, ""));
+        let url = place.client.chat_url();
+        // A model of one's own is paid as its machine is, whatever it is called.
+        let is_own = url.path().contains("/endpoints/") && !url.path().contains("/endpoints/openapi/");
+        let host = if is_own { "" } else { url.host().unwrap_or_default() };
+        let as_if = PRICED_AS.iter().find(|(it, _)| {
+            embedded.is_some() && !is_own && (*it == target || spec.is_inline() && *it == "vertex")
+        });
+        let host = as_if.map_or(host, |(_, host)| *host);
+        let location = Some(location.to_owned()).filter(|it| !it.is_empty());
+        let price = prices.find(&place.model, host, location.as_deref());
+        targets.push(
+            Target::new(spec.label, place.client, place.model)
+                .with_location(location)
+                .with_parameters(spec.parameters)
+                .with_price(price),
+        );
+    }
+    Ok(targets)
+}
+
+/// The command line's treatment of parameters, as the configuration has it.
+fn defaults(parameters: &Parameters) -> String {
+    let mut lines = String::new();
+    if let Some(policy) = parameters.unsupported {
+        let word = match policy {
+            Policy::Forward => "forward",
+            Policy::Reject => "reject",
+            _ => "drop",
+        };
+        lines.push_str(&format!("policy = \"{word}\"\n"));
+    }
+    let off: Vec<String> = parameters.no_rewrite.iter().map(|it| toml_text(&it.to_string())).collect();
+    if !off.is_empty() {
+        lines.push_str(&format!("rewrites_off = [{}]\n", off.join(", ")));
+    }
+    if lines.is_empty() { lines } else { format!("[defaults]\n{lines}") }
+}
+
+fn parse(text: &str) -> Result<Config, Failure> {
+    Config::parse("the command line", text).map_err(|error| Failure::Usage(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(word: &str, label: &str, url: Option<&str>, name: &str) -> Spec {
+        let spec = Spec::parse(word).unwrap();
+        assert_eq!((spec.label.as_str(), spec.url.as_deref(), spec.name.as_str()), (label, url, name));
+        spec
+    }
+
+    #[test]
+    fn words_are_taken_apart() {
+        let plain =
+            check("google/gemini-2.5-flash", "google/gemini-2.5-flash", None, "google/gemini-2.5-flash");
+        assert!(!plain.is_inline() && plain.parameters.is_none());
+        check("openai:gpt-4o-mini", "openai:gpt-4o-mini", None, "openai:gpt-4o-mini");
+        let cold = check("cold=google/x?temperature=0&stop=a", "cold", None, "google/x");
+        assert_eq!(cold.parameters.unwrap().as_str(), r#"{"temperature":0,"stop":"a"}"#);
+        let word = "http://127.0.0.1:8000/v1#org/model?top_k=1&api_key_env=KEY";
+        let local = check(word, word, Some("http://127.0.0.1:8000/v1"), "org/model");
+        assert_eq!(local.options, [("api_key_env", "KEY".to_owned())]);
+        check("http://127.0.0.1:1/v1", "http://127.0.0.1:1/v1", Some("http://127.0.0.1:1/v1"), "");
+        check(
+            "http://127.0.0.1:1/v1?top_k=1",
+            "http://127.0.0.1:1/v1?top_k=1",
+            Some("http://127.0.0.1:1/v1"),
+            "",
+        );
+        let own = check("mine=?endpoint=123&location=europe-west4", "mine", None, "");
+        assert!(own.is_inline());
+        for word in ["", "x=", "x?temperature"] {
+            assert!(Spec::parse(word).is_err(), "{word}");
+        }
+    }
+}

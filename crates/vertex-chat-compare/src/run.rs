@@ -1,0 +1,590 @@
+//! Asking: stage by stage, every target at its pace, each end told at once.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use vertex_chat::transport::Clock;
+use vertex_chat::types::{ChatCompletionChunk, ResponseMessage};
+use vertex_chat::{
+    Accumulator, CallOptions, ChatCompletion, ChatRequest, Dialect, Error, ErrorKind, Json, Meta,
+    RetryPolicy, Timeouts, Usage,
+};
+
+use crate::journal::Past;
+use crate::plan::{AT_ONCE_MAX, Arrivals, Plan, Stage, Target};
+use crate::record::{CallLine, ErrorLine, ResultLine, ScoreLine, StopLine, TokensLine};
+
+/// How much of an error's message is kept, in characters.
+pub const MESSAGE_CHARS_MAX: usize = 500;
+/// How many results wait to be written before requests wait too.
+const RESULTS_WAITING_MAX: usize = 1024;
+
+/// What is told while it runs.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// A request came to an end.
+    Result(Box<ResultLine>),
+    /// A target is asked no more.
+    Stop(StopLine),
+}
+
+/// A target that breaks at the end of a stage does so by what all sessions saw of it; whoever keeps count says why.
+pub(crate) type Broken<'a> = &'a mut dyn FnMut(usize, &str) -> Option<String>;
+
+/// What all requests of a session share.
+struct Shared {
+    plan: Arc<Plan>,
+    clock: Arc<dyn Clock>,
+    options: CallOptions,
+    session: u32,
+    /// The clock's time at which the session began.
+    began: Duration,
+    past: Past,
+    lanes: Vec<Lane>,
+    money: Mutex<Money>,
+    is_out_of_money: AtomicBool,
+}
+
+/// One target, as the run sees it.
+#[derive(Default)]
+struct Lane {
+    is_stopped: AtomicBool,
+    failures_in_a_row: AtomicU64,
+}
+
+/// What was spent and what is about to be, in US dollars.
+#[derive(Default)]
+struct Money {
+    spent: f64,
+    reserved: f64,
+}
+
+/// A session of a run.
+pub(crate) struct Session(Arc<Shared>);
+
+impl Session {
+    /// `spent` is what earlier sessions have spent.
+    pub(crate) fn new(plan: Arc<Plan>, clock: Arc<dyn Clock>, past: Past, spent: f64) -> Self {
+        let settings = plan.settings();
+        let retry = match settings.retries {
+            0 => RetryPolicy::never(),
+            retries => RetryPolicy::default().with_attempts_max(retries.saturating_add(1)),
+        };
+        let timeout = settings.timeout;
+        let timeouts = Timeouts::default().with_total(timeout).with_first_byte(timeout).with_idle(timeout);
+        let lanes: Vec<Lane> = plan.targets().iter().map(|_| Lane::default()).collect();
+        for stop in &past.stops {
+            let stopped = plan.targets().iter().position(|it| it.label() == stop.target);
+            if let Some(lane) = stopped.and_then(|it| lanes.get(it)) {
+                lane.is_stopped.store(true, Ordering::Relaxed);
+            }
+        }
+        Self(Arc::new(Shared {
+            options: CallOptions::new().with_retry(retry).with_timeouts(timeouts),
+            session: past.sessions + 1,
+            began: clock.monotonic(),
+            plan,
+            clock,
+            past,
+            lanes,
+            money: Mutex::new(Money { spent, reserved: 0.0 }),
+            is_out_of_money: AtomicBool::new(false),
+        }))
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.0.session
+    }
+
+    /// Runs what is left of the plan, and says why it ended. `told` gets everything in the order in which it happens; when it
+    /// fails, so does the run.
+    ///
+    /// Dropping the future gives up the requests that run; they have not been told, so the next session asks them again.
+    pub(crate) async fn run<E>(
+        &self,
+        mut told: impl FnMut(Told) -> Result<(), E>,
+        mut broken: impl FnMut(usize, &str) -> Option<String>,
+    ) -> Result<&'static str, E> {
+        let plan = &self.0.plan;
+        let targets: Vec<usize> = (0..plan.targets().len()).collect();
+        let groups: Vec<&[usize]> =
+            if plan.settings().sequential { targets.chunks(1).collect() } else { vec![&targets] };
+        for number in 0..plan.settings().stages.len() {
+            for group in &groups {
+                self.stage(number, group, &mut told).await?;
+                if self.0.is_out_of_money.load(Ordering::Relaxed) {
+                    return Ok("the budget is spent");
+                }
+                self.end_of_stage(number, group, &mut told, &mut broken)?;
+            }
+        }
+        let all_stopped = self.0.lanes.iter().all(|it| it.is_stopped.load(Ordering::Relaxed));
+        Ok(if all_stopped { "every model broke" } else { "complete" })
+    }
+
+    /// Asks some targets at one pace until each has been asked everything.
+    async fn stage<E>(
+        &self,
+        number: usize,
+        group: &[usize],
+        told: &mut impl FnMut(Told) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (sender, mut results) = channel(RESULTS_WAITING_MAX);
+        // Dropped with this future, and then the requests are given up.
+        let mut tasks = JoinSet::new();
+        for target in group {
+            if !self.0.lanes[*target].is_stopped.load(Ordering::Relaxed) {
+                self.start(&mut tasks, number, *target, &sender);
+            }
+        }
+        drop(sender);
+        self.listen(number, &mut results, told).await?;
+        while let Some(ended) = tasks.join_next().await {
+            if let Some(panic) = ended.err().and_then(|it| it.try_into_panic().ok()) {
+                std::panic::resume_unwind(panic);
+            }
+        }
+        Ok(())
+    }
+
+    async fn listen<E>(
+        &self,
+        stage: usize,
+        results: &mut Receiver<Box<ResultLine>>,
+        told: &mut impl FnMut(Told) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while let Some(result) = results.recv().await {
+            let failed = result.error.is_some();
+            let label = result.target.clone();
+            told(Told::Result(result))?;
+            let Some(target) = self.0.plan.targets().iter().position(|it| it.label() == label) else {
+                continue;
+            };
+            let lane = &self.0.lanes[target];
+            if !failed {
+                lane.failures_in_a_row.store(0, Ordering::Relaxed);
+                continue;
+            }
+            let failures = lane.failures_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+            if failures >= self.0.plan.settings().breaks.in_a_row
+                && !lane.is_stopped.swap(true, Ordering::Relaxed)
+            {
+                let reason = format!("{failures} requests in a row have failed");
+                told(Told::Stop(StopLine { target: label, stage: stage as u64, reason }))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_of_stage<E>(
+        &self,
+        stage: usize,
+        group: &[usize],
+        told: &mut impl FnMut(Told) -> Result<(), E>,
+        broken: Broken<'_>,
+    ) -> Result<(), E> {
+        for target in group {
+            let lane = &self.0.lanes[*target];
+            let label = self.0.plan.targets()[*target].label();
+            if lane.is_stopped.load(Ordering::Relaxed) {
+                continue;
+            }
+            if let Some(reason) = broken(stage, label) {
+                lane.is_stopped.store(true, Ordering::Relaxed);
+                told(Told::Stop(StopLine { target: label.to_owned(), stage: stage as u64, reason }))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&self, tasks: &mut JoinSet<()>, stage: usize, target: usize, sender: &Sender<Box<ResultLine>>) {
+        let shared = Arc::clone(&self.0);
+        let sender = sender.clone();
+        match self.0.plan.settings().stages[stage] {
+            Stage::Closed(at_once) => {
+                let next = Arc::new(AtomicU64::new(0));
+                for _ in 0..at_once {
+                    let (shared, sender, next) = (Arc::clone(&shared), sender.clone(), Arc::clone(&next));
+                    tasks.spawn(async move { shared.work(stage, target, &next, &sender).await });
+                }
+            }
+            Stage::Open(rate) => {
+                tasks.spawn(async move { shared.pace(stage, target, rate, &sender).await });
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// The next request of a target's stage that has not ended before.
+    fn take(&self, stage: usize, target: usize, next: &AtomicU64) -> Option<u64> {
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            if place >= self.plan.size_of_stage() {
+                return None;
+            }
+            let number = self.plan.number(stage, target, place);
+            if !self.past.is_done(number) {
+                return Some(number);
+            }
+        }
+    }
+
+    /// Whether another request may go to a target.
+    fn may_ask(&self, target: usize) -> bool {
+        !self.lanes[target].is_stopped.load(Ordering::Relaxed)
+            && !self.is_out_of_money.load(Ordering::Relaxed)
+    }
+
+    /// One request after the other, until there is none left.
+    async fn work(
+        self: Arc<Self>,
+        stage: usize,
+        target: usize,
+        next: &AtomicU64,
+        sender: &Sender<Box<ResultLine>>,
+    ) {
+        while self.may_ask(target) {
+            let Some(number) = self.take(stage, target, next) else { return };
+            let Some(reserved) = self.reserve(number) else { return };
+            let due = self.clock.monotonic();
+            let result = self.ask(number, due, reserved).await;
+            if sender.send(Box::new(result)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Requests that begin at a rate, whatever becomes of those before.
+    async fn pace(self: Arc<Self>, stage: usize, target: usize, rate: f64, sender: &Sender<Box<ResultLine>>) {
+        let settings = self.plan.settings();
+        let mut random = fastrand::Rng::with_seed(settings.seed ^ ((stage as u64) << 32) ^ target as u64);
+        let at_once = usize::try_from(AT_ONCE_MAX).unwrap_or(usize::MAX);
+        let room = Arc::new(Semaphore::new(at_once));
+        let began = self.clock.monotonic();
+        let next = AtomicU64::new(0);
+        // What was begun is given up with this task.
+        let mut tasks = JoinSet::new();
+        let mut after = 0.0;
+        let mut begun = 0.0;
+        while self.may_ask(target) {
+            let Some(number) = self.take(stage, target, &next) else { break };
+            let due = began.saturating_add(Duration::try_from_secs_f64(after).unwrap_or(Duration::MAX));
+            begun += 1.0;
+            after = match settings.arrivals {
+                // Multiplied, not added up: a third of a second has no exact number.
+                Arrivals::Even => begun / rate,
+                Arrivals::Poisson => after - (1.0 - random.f64()).ln() / rate,
+            };
+            let wait = due.saturating_sub(self.clock.monotonic());
+            if !wait.is_zero() {
+                self.clock.sleep(wait).await;
+            }
+            let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
+            if !self.may_ask(target) {
+                break;
+            }
+            let Some(reserved) = self.reserve(number) else { break };
+            let (shared, sender) = (Arc::clone(&self), sender.clone());
+            tasks.spawn(async move {
+                let _permit: OwnedSemaphorePermit = permit;
+                let result = shared.ask(number, due, reserved).await;
+                let _ = sender.send(Box::new(result)).await;
+            });
+            while tasks.try_join_next().is_some() {}
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    fn money(&self) -> MutexGuard<'_, Money> {
+        self.money.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets aside what a request is expected to cost; `None` when the budget has no room for it.
+    fn reserve(&self, number: u64) -> Option<f64> {
+        let Some(budget) = self.plan.settings().budget else { return Some(0.0) };
+        let place = self.plan.place(number);
+        let target = &self.plan.targets()[place.target];
+        let expected = self.plan.expected(&self.plan.prompts()[place.prompt]);
+        let cost = target.price().and_then(|it| it.cost(&expected)).unwrap_or(0.0);
+        let mut money = self.money();
+        if money.spent + money.reserved + cost > budget {
+            self.is_out_of_money.store(true, Ordering::Relaxed);
+            return None;
+        }
+        money.reserved += cost;
+        Some(cost)
+    }
+
+    /// Books what a request did cost; what is not known counts as expected.
+    fn book(&self, reserved: f64, result: &ResultLine) {
+        if self.plan.settings().budget.is_none() {
+            return;
+        }
+        let judged = result.score.as_ref().and_then(|it| it.judge_cost).unwrap_or(0.0);
+        let mut money = self.money();
+        money.reserved -= reserved;
+        money.spent += match (&result.error, result.cost) {
+            (_, Some(cost)) => cost + judged,
+            (None, None) => reserved + judged,
+            // What was refused is not charged.
+            (Some(_), None) => judged,
+        };
+    }
+
+    fn since_began(&self) -> u64 {
+        micros(self.clock.monotonic().saturating_sub(self.began))
+    }
+
+    async fn ask(&self, number: u64, due: Duration, reserved: f64) -> ResultLine {
+        let place = self.plan.place(number);
+        let target = &self.plan.targets()[place.target];
+        let prompt = &self.plan.prompts()[place.prompt];
+        let mut result = ResultLine {
+            request: number,
+            session: self.session,
+            target: target.label().to_owned(),
+            prompt: place.prompt as u64,
+            repeat: place.repeat,
+            stage: place.stage as u64,
+            due_us: micros(due.saturating_sub(self.began)),
+            ..ResultLine::default()
+        };
+        let request = match self.plan.request(&prompt.request, target) {
+            Ok(request) => request,
+            Err(error) => {
+                result.begun_us = self.since_began();
+                result.ended_us = result.begun_us;
+                result.error =
+                    Some(ErrorLine { kind: "rejected".to_owned(), message: shortened(&error.to_string()) });
+                self.book(reserved, &result);
+                return result;
+            }
+        };
+        result.begun_us = self.since_began();
+        let answer = if self.plan.settings().stream {
+            self.stream(target, request, &mut result).await
+        } else {
+            self.whole(target, request, &mut result).await
+        };
+        result.ended_us = self.since_began();
+        match answer {
+            // What was too large to keep is no answer.
+            Ok(_) if result.error.is_some() => {}
+            Ok(completion) => {
+                describe(&completion, target, &mut result);
+                self.plan.check(place.prompt, &mut result);
+                if let Some(score) = self.judge(place.prompt, &result).await {
+                    result.score = Some(score);
+                }
+            }
+            Err(error) => fail(&error, &mut result),
+        }
+        self.book(reserved, &result);
+        result
+    }
+
+    async fn whole(
+        &self,
+        target: &Target,
+        request: ChatRequest,
+        result: &mut ResultLine,
+    ) -> Result<ChatCompletion, Error> {
+        let answer = target.client().chat_with(request, &self.options).await?;
+        let (completion, meta) = answer.into_parts();
+        note_meta(&meta, result);
+        Ok(completion)
+    }
+
+    async fn stream(
+        &self,
+        target: &Target,
+        mut request: ChatRequest,
+        result: &mut ResultLine,
+    ) -> Result<ChatCompletion, Error> {
+        let dialect = target.client().dialect(Some(target.model()));
+        // Gemini says it anyway, and knows no such parameter.
+        let says_anyway = matches!(dialect, Dialect::VertexGemini2 | Dialect::VertexGemini3);
+        if request.stream_options.is_none() && !says_anyway {
+            request.stream_options = Json::from(serde_json::json!({"include_usage": true})).parse_as().ok();
+        }
+        let mut stream = target.client().chat_stream_with(request, &self.options).await?;
+        note_meta(stream.meta(), result);
+        let mut whole = Accumulator::new();
+        let mut is_too_large = None;
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk?;
+            if has_tokens(&chunk) {
+                let now = self.since_began();
+                result.first_token_us.get_or_insert(now);
+                result.last_token_us = Some(now);
+            }
+            if let Err(error) = whole.push(chunk) {
+                is_too_large = Some(error.to_string());
+                break;
+            }
+        }
+        if let Some(message) = is_too_large {
+            result.error = Some(ErrorLine { kind: "too_large".to_owned(), message });
+        }
+        Ok(whole.into_completion())
+    }
+
+    /// What the judge says of an answer, where there is one.
+    async fn judge(&self, prompt: usize, result: &ResultLine) -> Option<ScoreLine> {
+        let settings = self.plan.settings();
+        let prompt = &self.plan.prompts()[prompt];
+        let (judge, target) = settings.judge.as_ref()?;
+        let asked = conversation(&prompt.request);
+        let answer = said(result);
+        let request = judge.request(&asked, &answer, prompt.expected.as_deref());
+        let request = match self.plan.request(&request, target) {
+            Ok(request) => request,
+            Err(error) => {
+                return Some(ScoreLine { why: shortened(&error.to_string()), ..ScoreLine::default() });
+            }
+        };
+        Some(match target.client().chat_with(request, &self.options).await {
+            Ok(judged) => {
+                let mut score = judge.read(Some(&judged.text()));
+                let dialect = target.client().dialect(Some(target.model()));
+                let tokens = judged.usage.as_ref().and_then(|it| TokensLine::of(it, dialect));
+                score.judge_cost = tokens.and_then(|it| target.price()?.cost(&it));
+                score
+            }
+            Err(error) => {
+                ScoreLine { why: shortened(&format!("the judge failed: {error}")), ..ScoreLine::default() }
+            }
+        })
+    }
+}
+
+/// What an answer says, with its calls, for a judge.
+fn said(result: &ResultLine) -> String {
+    let mut said = result.content.clone().unwrap_or_default();
+    for call in &result.calls {
+        if !said.is_empty() {
+            said.push('\n');
+        }
+        said.push_str(&format!("[calls {}({})]", call.name, call.arguments));
+    }
+    said
+}
+
+/// A conversation in one text, for a judge.
+fn conversation(request: &ChatRequest) -> String {
+    let texts = crate::summary::messages(request);
+    match texts.as_slice() {
+        [(role, text)] if role == "user" => text.clone(),
+        several => {
+            several.iter().map(|(role, text)| format!("{role}: {text}")).collect::<Vec<_>>().join("\n")
+        }
+    }
+}
+
+/// Whether a chunk brings anything of the answer itself.
+fn has_tokens(chunk: &ChatCompletionChunk) -> bool {
+    chunk.choices.iter().filter_map(|it| it.delta.as_ref()).any(|delta| {
+        let text = delta.content.get().is_some_and(|it| !it.is_empty());
+        let refusal = delta.refusal.get().is_some_and(|it| !it.is_empty());
+        let thinking =
+            [&delta.reasoning_content, &delta.reasoning].into_iter().flatten().any(|it| !it.is_empty());
+        let calls = delta.tool_calls.as_ref().is_some_and(|it| !it.is_empty());
+        text || refusal || thinking || calls || delta.function_call.is_some() || delta.audio.is_some()
+    })
+}
+
+fn note_meta(meta: &Meta, result: &mut ResultLine) {
+    result.attempts = meta.attempts();
+    result.status = Some(meta.status().as_u16());
+    result.request_id = meta.request_id().map(str::to_owned);
+    result.changes = meta.report().notes().iter().map(ToString::to_string).collect();
+}
+
+/// Takes from an answer what is kept of it.
+fn describe(completion: &ChatCompletion, target: &Target, result: &mut ResultLine) {
+    result.model.clone_from(&completion.model);
+    let choice = completion.choices.first();
+    let reason = choice.and_then(|it| it.finish_reason.get());
+    result.finish_reason = reason.map(|it| it.as_str().to_owned());
+    let message = choice.and_then(|it| it.message.as_ref());
+    result.content = message.map(ResponseMessage::text).filter(|it| !it.is_empty());
+    result.refusal = message.and_then(|it| it.refusal.get().cloned());
+    result.calls = completion
+        .tool_calls()
+        .iter()
+        .map(|call| CallLine {
+            name: call.name().to_owned(),
+            arguments: call.arguments().to_owned(),
+            fault: String::new(),
+        })
+        .collect();
+    result.usage = completion.usage.as_ref().and_then(|it| Json::from_serialize(it).ok());
+    count(target, result);
+}
+
+/// Counts the tokens of an answer by what its server says, and what they cost.
+pub(crate) fn count(target: &Target, result: &mut ResultLine) {
+    let usage = result.usage.as_ref().and_then(|it| it.parse_as::<Usage>().ok());
+    let Some(usage) = usage else { return };
+    result.tokens = TokensLine::of(&usage, target.client().dialect(Some(target.model())));
+    let by_price = || target.price()?.cost(result.tokens.as_ref()?);
+    // A server that says what it charges knows best.
+    result.cost = usage.cost.filter(|it| it.is_finite() && *it >= 0.0).or_else(by_price);
+}
+
+impl Plan {
+    /// Checks an answer by what was asked for, and scores it where that needs nobody else.
+    pub(crate) fn check(&self, prompt: usize, result: &mut ResultLine) {
+        let checks = self.checks(prompt);
+        // Who calls a tool has not come to the answer yet.
+        if result.content.is_some() || result.calls.is_empty() {
+            result.json_fault = checks.json_fault(result.content.as_deref());
+        }
+        for call in &mut result.calls {
+            call.fault = checks.arguments_fault(&call.name, &call.arguments);
+        }
+        let expected = self.prompts()[prompt].expected.as_deref();
+        let scoring = self.settings().scoring.as_ref();
+        result.score = scoring.map(|it| it.score(result.content.as_deref(), expected));
+    }
+}
+
+fn fail(error: &Error, result: &mut ResultLine) {
+    result.attempts = error.attempts().max(result.attempts);
+    result.status = error.status().map(|it| it.as_u16()).or(result.status);
+    result.request_id = error.request_id().map(str::to_owned).or(result.request_id.take());
+    let kind = match (error.kind(), error.status().map(|it| it.as_u16())) {
+        (ErrorKind::Api, Some(429)) => "rate_limited".to_owned(),
+        (ErrorKind::Api, Some(status)) if status >= 400 => format!("http_{status}"),
+        (ErrorKind::Api, _) => "failed_midway".to_owned(),
+        (ErrorKind::Rejected, _) => "rejected".to_owned(),
+        (ErrorKind::Credentials, _) => "credentials".to_owned(),
+        (ErrorKind::Configuration, _) => "configuration".to_owned(),
+        (ErrorKind::Connection, _) => "connection".to_owned(),
+        (ErrorKind::Timeout, _) => "timeout".to_owned(),
+        (ErrorKind::Truncated, _) => "truncated".to_owned(),
+        (ErrorKind::NoChoices, _) => "no_choices".to_owned(),
+        (ErrorKind::Unreadable, _) => "unreadable".to_owned(),
+        (ErrorKind::TooLarge, _) => "too_large".to_owned(),
+        _ => "other".to_owned(),
+    };
+    result.error = Some(ErrorLine { kind, message: shortened(&error.to_string()) });
+}
+
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= MESSAGE_CHARS_MAX {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(MESSAGE_CHARS_MAX - 1).collect();
+    cut.push('…');
+    cut
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

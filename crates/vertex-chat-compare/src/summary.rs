@@ -1,0 +1,538 @@
+//! From the lines of runs to a report, in bounded memory however many lines there are.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use vertex_chat::ChatRequest;
+use vertex_chat::types::Content;
+
+use crate::differ::{Said, Variety, difference, pieces};
+use crate::journal::{JournalError, Line, read};
+use crate::plan::Breaks;
+use crate::record::{PromptLine, ResultLine, RunLine};
+use crate::report::{AnswerReport, Figures, PromptReport, Report, RunReport, TargetReport};
+use crate::stats::Series;
+
+/// How many prompts a report shows with their answers.
+pub const PROMPTS_SHOWN_MAX: usize = 200;
+/// How much of a prompt or an answer a report shows, in bytes.
+pub const SHOWN_BYTES_MAX: usize = 32 << 10;
+/// How many different words of one kind are counted for a target: errors, changes, models, reasons.
+pub const WORDS_MAX: usize = 100;
+/// What further words are counted as.
+const OTHER_WORDS: &str = "others";
+/// A microsecond in seconds.
+const MICROSECOND: f64 = 1e-6;
+/// Token rates are kept as whole thousandths of a token per second.
+const THOUSANDTH: f64 = 1e-3;
+
+/// What is known of one run so far. Its memory does not grow with the number of requests.
+#[derive(Debug, Default)]
+pub struct Summary {
+    head: RunLine,
+    sessions: u32,
+    results: u64,
+    end: Option<String>,
+    targets: Vec<TargetSummary>,
+    prompts: BTreeMap<u64, PromptSummary>,
+    spent: f64,
+}
+
+#[derive(Debug, Default)]
+struct TargetSummary {
+    all: Tally,
+    stages: Vec<Tally>,
+    answered: Words,
+    errors: Words,
+    finish_reasons: Words,
+    changes: Words,
+    stopped: Option<String>,
+}
+
+#[derive(Debug)]
+struct PromptSummary {
+    line: PromptLine,
+    /// By target: the first answer, in the order of the plan, and how many different ones there were.
+    answers: BTreeMap<usize, (ResultLine, Variety)>,
+}
+
+/// How often there was which word.
+#[derive(Debug, Default)]
+struct Words(BTreeMap<String, u64>);
+
+impl Words {
+    fn add(&mut self, word: &str) {
+        let is_known = self.0.contains_key(word);
+        let word = if is_known || self.0.len() < WORDS_MAX { word } else { OTHER_WORDS };
+        *self.0.entry(word.to_owned()).or_default() += 1;
+    }
+
+    /// The most frequent first.
+    fn counts(&self) -> Vec<(String, u64)> {
+        let mut counts: Vec<(String, u64)> =
+            self.0.iter().map(|(word, count)| (word.clone(), *count)).collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts
+    }
+}
+
+/// The numbers of one target, in one stage or in all.
+#[derive(Debug, Default)]
+struct Tally {
+    figures: Figures,
+    first_token: Series,
+    total: Series,
+    tokens_per_second: Series,
+    /// Of the session that runs: its number, when its first request began and its last one ended.
+    span: Option<(u32, u64, u64)>,
+    /// Of those before it, in microseconds.
+    earlier: u64,
+    score_sum: f64,
+    priced: u64,
+    cost: f64,
+}
+
+impl Tally {
+    fn add(&mut self, result: &ResultLine) {
+        let figures = &mut self.figures;
+        figures.requests += 1;
+        figures.retries += u64::from(result.attempts.saturating_sub(1));
+        let began = result.begun_us.min(result.due_us);
+        self.span = Some(match self.span {
+            Some((session, first, last)) if session == result.session => {
+                (session, first.min(began), last.max(result.ended_us))
+            }
+            span => {
+                self.earlier += span.map_or(0, |(_, first, last)| last - first);
+                (result.session, began, result.ended_us.max(began))
+            }
+        });
+        if let Some(cost) = result.cost {
+            self.cost += cost;
+            self.priced += 1;
+        }
+        if let Some(error) = &result.error {
+            figures.errors += 1;
+            figures.rate_limited += u64::from(error.kind == "rate_limited");
+            return;
+        }
+        figures.ok += 1;
+        figures.without_cost += u64::from(result.cost.is_none());
+        // Where somebody else asked, such as a batch job, there are no times.
+        if result.attempts > 0 {
+            // From when it was due: who waits for a turn waits too.
+            self.total.add(result.ended_us.saturating_sub(result.due_us));
+        }
+        if let Some(first) = result.first_token_us {
+            self.first_token.add(first.saturating_sub(result.due_us));
+        }
+        match &result.tokens {
+            None => figures.without_usage += 1,
+            Some(tokens) => {
+                figures.prompt_tokens += tokens.prompt;
+                figures.cached_tokens += tokens.cached;
+                figures.completion_tokens += tokens.completion;
+                figures.reasoning_tokens += tokens.reasoning;
+            }
+        }
+        if let Some(rate) = tokens_per_second(result) {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "`as` saturates, and a rate is not negative"
+            )]
+            self.tokens_per_second.add((rate / THOUSANDTH).round() as u64);
+        }
+        if let Some(fault) = &result.json_fault {
+            figures.json_asked += 1;
+            figures.json_valid += u64::from(fault.is_empty());
+        }
+        if let Some(score) = result.score.as_ref().and_then(|it| it.value) {
+            figures.scored += 1;
+            self.score_sum += score;
+        }
+    }
+
+    fn seconds(&self) -> f64 {
+        let running = self.span.map_or(0, |(_, first, last)| last - first);
+        float(self.earlier + running) / 1e6
+    }
+
+    /// `hour` is the price of the machine's hour, where that is how the target is paid.
+    fn figures(&self, seconds: f64, hour: Option<f64>) -> Figures {
+        let mut figures = self.figures.clone();
+        figures.seconds = seconds;
+        figures.answers_per_second =
+            (figures.seconds > 0.0 && figures.ok > 0).then(|| float(figures.ok) / figures.seconds);
+        figures.first_token = self.first_token.spread(MICROSECOND);
+        figures.total = self.total.spread(MICROSECOND);
+        figures.tokens_per_second = self.tokens_per_second.spread(THOUSANDTH);
+        figures.score = (figures.scored > 0).then(|| self.score_sum / float(figures.scored));
+        match hour {
+            // The machine costs what it costs, whether it answers or not.
+            Some(hour) if self.priced == 0 => {
+                figures.cost = Some(hour * figures.seconds / 3600.0);
+                figures.without_cost = 0;
+            }
+            _ => figures.cost = (self.priced > 0).then_some(self.cost),
+        }
+        let is_known = figures.without_cost == 0 && figures.ok > 0;
+        figures.cost_per_thousand =
+            figures.cost.filter(|_| is_known).map(|cost| cost / float(figures.ok) * 1000.0);
+        figures
+    }
+}
+
+impl TargetSummary {
+    /// All stages together; waiting for others between two of them is nobody's time.
+    fn figures(&self, hour: Option<f64>) -> Figures {
+        self.all.figures(self.stages.iter().map(Tally::seconds).sum(), hour)
+    }
+}
+
+/// Tokens per second of one answer after its first token; `None` where that cannot be said.
+fn tokens_per_second(result: &ResultLine) -> Option<f64> {
+    let (first, last) = (result.first_token_us?, result.last_token_us?);
+    let tokens = result.tokens?.completion;
+    (last > first && tokens >= 2).then(|| float(tokens - 1) / (float(last - first) / 1e6))
+}
+
+impl Summary {
+    /// Of a run of which there are no lines yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads a run's file.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn read(path: &Path) -> Result<Self, JournalError> {
+        let mut summary = Self::new();
+        read(path, |line| summary.add(&line))?;
+        Ok(summary)
+    }
+
+    /// Takes a line in.
+    pub fn add(&mut self, line: &Line) {
+        match line {
+            Line::Run(head) => {
+                let stages = head.settings.stages.len();
+                let target = || TargetSummary {
+                    stages: (0..stages).map(|_| Tally::default()).collect(),
+                    ..TargetSummary::default()
+                };
+                self.targets = head.targets.iter().map(|_| target()).collect();
+                self.head = (**head).clone();
+            }
+            Line::Prompt(prompt) => {
+                if self.prompts.len() < PROMPTS_SHOWN_MAX {
+                    let summary = PromptSummary { line: (**prompt).clone(), answers: BTreeMap::new() };
+                    self.prompts.insert(prompt.prompt, summary);
+                }
+            }
+            Line::Session(session) => {
+                self.sessions = self.sessions.max(session.session);
+                self.end = None;
+            }
+            Line::Result(result) => self.add_result(result),
+            Line::Stop(stop) => {
+                if let Some(place) = self.place(&stop.target) {
+                    let stage =
+                        usize::try_from(stop.stage).ok().and_then(|it| self.head.settings.stages.get(it));
+                    let stage = stage.map_or("", String::as_str);
+                    self.targets[place].stopped = Some(format!("at {stage}: {}", stop.reason));
+                }
+            }
+            Line::End(end) => self.end = Some(end.reason.clone()),
+        }
+    }
+
+    fn place(&self, label: &str) -> Option<usize> {
+        self.head.targets.iter().position(|it| it.label == label)
+    }
+
+    fn add_result(&mut self, result: &ResultLine) {
+        let Some(place) = self.place(&result.target) else { return };
+        self.results += 1;
+        self.spent += result.cost.unwrap_or(0.0);
+        self.spent += result.score.as_ref().and_then(|it| it.judge_cost).unwrap_or(0.0);
+        let target = &mut self.targets[place];
+        target.all.add(result);
+        if let Some(stage) = usize::try_from(result.stage).ok().and_then(|it| target.stages.get_mut(it)) {
+            stage.add(result);
+        }
+        if let Some(model) = &result.model {
+            target.answered.add(model);
+        }
+        if let Some(error) = &result.error {
+            target.errors.add(&error.kind);
+        }
+        if let Some(reason) = &result.finish_reason {
+            target.finish_reasons.add(reason);
+        }
+        for change in &result.changes {
+            target.changes.add(change);
+        }
+        let Some(prompt) = self.prompts.get_mut(&result.prompt) else { return };
+        let (first, variety) =
+            prompt.answers.entry(place).or_insert_with(|| (shown(result), Variety::default()));
+        if result.request < first.request {
+            *first = shown(result);
+        }
+        if result.error.is_none() {
+            variety.add(&said(result));
+        }
+    }
+
+    /// The head of the run.
+    #[must_use]
+    pub fn head(&self) -> &RunLine {
+        &self.head
+    }
+
+    /// How many requests have come to an end.
+    #[must_use]
+    pub fn results(&self) -> u64 {
+        self.results
+    }
+
+    /// What is known to have been spent, in US dollars, on answers and on the judge.
+    #[must_use]
+    pub fn spent(&self) -> f64 {
+        self.spent
+    }
+
+    /// The numbers of a target so far.
+    #[must_use]
+    pub fn figures(&self, label: &str) -> Option<Figures> {
+        let place = self.place(label)?;
+        Some(self.targets[place].figures(self.hour(place)))
+    }
+
+    fn hour(&self, place: usize) -> Option<f64> {
+        self.head.targets.get(place)?.price.as_ref()?.hour
+    }
+
+    /// Why a target is to be asked no more after a stage, if it has broken there.
+    pub(crate) fn broken(&self, label: &str, stage: usize, breaks: &Breaks) -> Option<String> {
+        let tally = self.targets.get(self.place(label)?)?.stages.get(stage)?;
+        let figures = &tally.figures;
+        if figures.requests == 0 {
+            return None;
+        }
+        let share = float(figures.errors) / float(figures.requests);
+        if share > breaks.errors {
+            return Some(format!("{} of {} requests have failed", figures.errors, figures.requests));
+        }
+        let p99 = tally.total.spread(MICROSECOND)?.p99.value;
+        let limit = breaks.p99.as_ref().map(Duration::as_secs_f64)?;
+        (p99 > limit).then(|| format!("the 99th percentile of the total time is {p99} s, above {limit} s"))
+    }
+
+    /// The report of this run alone.
+    #[must_use]
+    pub fn report(&self, name: &str, made: &str, program: &str) -> Report {
+        report(&[(name.to_owned(), self)], made, program)
+    }
+}
+
+/// By target: the first answer, and how many different ones there were.
+type Answers<'a> = BTreeMap<usize, (&'a ResultLine, &'a Variety)>;
+
+/// One report of several runs.
+#[must_use]
+pub fn report(runs: &[(String, &Summary)], made: &str, program: &str) -> Report {
+    let mut report = Report { made: made.to_owned(), program: program.to_owned(), ..Report::default() };
+    // Prompts are the same when their requests are, whichever run they are of.
+    let mut prompts: Vec<(&PromptLine, Answers<'_>)> = Vec::new();
+    for (run, (name, summary)) in runs.iter().enumerate() {
+        let before = report.targets.len();
+        report.runs.push(RunReport {
+            name: name.clone(),
+            head: summary.head.clone(),
+            sessions: summary.sessions,
+            results: summary.results,
+            end: summary.end.clone(),
+        });
+        report.targets.extend((0..summary.targets.len()).map(|place| target_report(summary, run, place)));
+        report.prompts_left_out += summary.head.prompts.saturating_sub(summary.prompts.len() as u64);
+        for prompt in summary.prompts.values() {
+            let same =
+                |it: &PromptLine| it.request == prompt.line.request && it.expected == prompt.line.expected;
+            let place = prompts.iter().position(|(line, _)| same(line)).unwrap_or_else(|| {
+                prompts.push((&prompt.line, BTreeMap::new()));
+                prompts.len() - 1
+            });
+            let answers = prompt.answers.iter();
+            prompts[place]
+                .1
+                .extend(answers.map(|(target, (first, variety))| (before + target, (first, variety))));
+        }
+    }
+    report.prompts = prompts
+        .into_iter()
+        .map(|(line, answers)| {
+            let base = answers.iter().find(|(_, (result, _))| result.error.is_none());
+            let base = base.map(|(target, (result, _))| (*target, *result));
+            let mut prompt = prompt_report(line);
+            prompt.answers = answers
+                .iter()
+                .map(|(target, (result, variety))| answer_report(*target, result, variety, base))
+                .collect();
+            prompt
+        })
+        .collect();
+    report
+}
+
+fn target_report(summary: &Summary, run: usize, place: usize) -> TargetReport {
+    let target = &summary.targets[place];
+    let line = &summary.head.targets[place];
+    let hour = summary.hour(place);
+    let stages =
+        summary.head.settings.stages.iter().zip(&target.stages).filter(|(_, it)| it.figures.requests > 0);
+    let where_it_is = [Some(line.url.as_str()), line.location.as_deref(), Some(line.dialect.as_str())];
+    TargetReport {
+        run,
+        label: line.label.clone(),
+        model: line.model.clone(),
+        answered: target.answered.counts().into_iter().map(|(word, _)| word).collect(),
+        place: where_it_is.into_iter().flatten().collect::<Vec<_>>().join(", "),
+        price: line.price.clone(),
+        all: target.figures(hour),
+        stages: stages
+            .map(|(name, tally)| {
+                let mut figures = tally.figures(tally.seconds(), hour);
+                figures.stage.clone_from(name);
+                figures.concurrency = name.strip_suffix(" at once").and_then(|it| it.parse().ok());
+                figures.rate = name.strip_suffix("/s").and_then(|it| it.parse().ok());
+                figures
+            })
+            .collect(),
+        errors: target.errors.counts(),
+        finish_reasons: target.finish_reasons.counts(),
+        changes: target.changes.counts(),
+        latency: target.all.total.bins(MICROSECOND),
+        first_token: target.all.first_token.bins(MICROSECOND),
+        stopped: target.stopped.clone(),
+    }
+}
+
+fn prompt_report(line: &PromptLine) -> PromptReport {
+    let request = line.request.parse_as::<ChatRequest>();
+    PromptReport {
+        name: line.id.clone().unwrap_or_else(|| (line.prompt + 1).to_string()),
+        messages: request.map(|it| messages(&it)).unwrap_or_default(),
+        expected: line.expected.clone(),
+        answers: Vec::new(),
+    }
+}
+
+/// Who says what in a request: texts, and what is no text by its kind.
+pub(crate) fn messages(request: &ChatRequest) -> Vec<(String, String)> {
+    let mut messages = Vec::new();
+    for message in &request.messages {
+        let mut text = String::new();
+        match message.content.get() {
+            Some(Content::Text(own)) => text.push_str(own),
+            Some(content) => {
+                for part in content.parts() {
+                    if !text.is_empty() {
+                        text.push('\n');
+                    }
+                    match &part.text {
+                        Some(own) => text.push_str(own),
+                        None => text.push_str(&format!(
+                            "[{}]",
+                            part.r#type.as_ref().map_or("part", |it| it.as_str())
+                        )),
+                    }
+                }
+            }
+            None => {}
+        }
+        for call in message.tool_calls.iter().flatten() {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            text.push_str(&format!("[calls {}({})]", call.name(), call.arguments()));
+        }
+        messages.push((message.role.as_str().to_owned(), cut(&text)));
+    }
+    messages
+}
+
+/// `base` is the answer that others are told from, and its target.
+fn answer_report(
+    target: usize,
+    result: &ResultLine,
+    variety: &Variety,
+    base: Option<(usize, &ResultLine)>,
+) -> AnswerReport {
+    let mut answer = AnswerReport {
+        target,
+        pieces: Vec::new(),
+        calls: result.calls.clone(),
+        difference: None,
+        error: result.error.as_ref().map(|it| format!("{}: {}", it.kind, it.message)),
+        finish_reason: result.finish_reason.clone(),
+        first_token: result.first_token_us.map(|it| float(it.saturating_sub(result.due_us)) / 1e6),
+        total: float(result.ended_us.saturating_sub(result.due_us)) / 1e6,
+        cost: result.cost,
+        tokens: result.tokens.map(|it| it.completion + it.reasoning),
+        json_fault: result.json_fault.clone(),
+        score: result.score.as_ref().and_then(|it| Some((it.value?, it.why.clone()))),
+        variety: variety.counts(),
+    };
+    if result.error.is_some() {
+        return answer;
+    }
+    let own = said(result);
+    let Some((_, base)) = base.filter(|(first, _)| *first != target) else {
+        answer.pieces = pieces(None, own.content.unwrap_or_default());
+        return answer;
+    };
+    let base = said(base);
+    answer.pieces = pieces(Some(base.content.unwrap_or_default()), own.content.unwrap_or_default());
+    answer.difference = Some(difference(&base, &own));
+    answer
+}
+
+/// What an answer says, for telling it from others.
+fn said(result: &ResultLine) -> Said<'_> {
+    Said {
+        content: result.content.as_deref().or(result.refusal.as_deref()),
+        calls: &result.calls,
+        is_json: result.json_fault.is_some(),
+    }
+}
+
+/// A result as a report keeps it.
+fn shown(result: &ResultLine) -> ResultLine {
+    let mut shown = result.clone();
+    shown.usage = None;
+    shown.changes = Vec::new();
+    for text in [&mut shown.content, &mut shown.refusal].into_iter().flatten() {
+        *text = cut(text);
+    }
+    for call in &mut shown.calls {
+        call.arguments = cut(&call.arguments);
+    }
+    shown
+}
+
+fn cut(text: &str) -> String {
+    if text.len() <= SHOWN_BYTES_MAX {
+        return text.to_owned();
+    }
+    let end = (0..=SHOWN_BYTES_MAX).rev().find(|it| text.is_char_boundary(*it)).unwrap_or(0);
+    format!("{} … ({} bytes more)", &text[..end], text.len() - end)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts and microseconds are far below 2^53")]
+fn float(value: u64) -> f64 {
+    value as f64
+}
