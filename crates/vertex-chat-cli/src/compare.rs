@@ -27,9 +27,9 @@ use table::Bars;
 
 /// Who is asked with `--emulator` when nobody is named, and how they perform: invented, so that there is something to see.
 const EMULATED: [&str; 3] = [
-    "google/gemini-2.5-flash-lite:first_token_ms=120,token_ms=2,fails_every=12",
+    "google/gemini-2.5-flash-lite:first_token_ms=120,token_ms=2,fails_every=12,voice=2",
     "google/gemini-2.5-flash:first_token_ms=250,token_ms=4,exhausted_every=25",
-    "google/gemini-2.5-pro:first_token_ms=600,token_ms=9",
+    "google/gemini-2.5-pro:first_token_ms=600,token_ms=9,voice=3",
 ];
 /// How many prompts the terminal shows with their answers.
 const PROMPTS_PRINTED_MAX: usize = 3;

@@ -18,7 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use self::plot::{Look, Owner};
-use self::text::{escape, name};
+use self::text::{escape, name, short_name};
 use crate::report::{Report, TargetReport};
 
 const STYLE: &str = include_str!("html/report.css");
@@ -132,11 +132,18 @@ impl<'a> Page<'a> {
     fn name(&self, target: &TargetReport) -> String {
         let label = if target.label.is_empty() { &target.model } else { &target.label };
         let run = if self.has_several_runs() {
-            format!(" <span class=\"run\">{}</span>", name(&self.run_name(target.run)))
+            format!(" <span class=\"run\">{}</span>", short_name(&self.run_name(target.run)))
         } else {
             String::new()
         };
-        format!("{}{run}", name(label))
+        format!("{}{run}", short_name(label))
+    }
+
+    /// A target's name beside what it looks like.
+    fn label(&self, target: usize) -> String {
+        let name =
+            self.report.targets.get(target).map_or_else(|| "unknown target".to_owned(), |it| self.name(it));
+        format!("<span class=\"label\">{}<span>{name}</span></span>", self.look(target).swatch())
     }
 
     fn look(&self, target: usize) -> Look {

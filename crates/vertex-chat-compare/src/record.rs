@@ -307,6 +307,8 @@ pub struct StopLine {
     pub stage: u64,
     /// Why.
     pub reason: String,
+    /// Whether that holds when the run goes on, too: who broke under a load breaks again, who failed may have been mended.
+    pub for_good: bool,
 }
 
 /// The run ended by itself.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use vertex_chat::transport::Clock;
@@ -77,7 +77,7 @@ impl Session {
         let timeout = settings.timeout;
         let timeouts = Timeouts::default().with_total(timeout).with_first_byte(timeout).with_idle(timeout);
         let lanes: Vec<Lane> = plan.targets().iter().map(|_| Lane::default()).collect();
-        for stop in &past.stops {
+        for stop in past.stops.iter().filter(|it| it.for_good) {
             let stopped = plan.targets().iter().position(|it| it.label() == stop.target);
             if let Some(lane) = stopped.and_then(|it| lanes.get(it)) {
                 lane.is_stopped.store(true, Ordering::Relaxed);
@@ -142,39 +142,12 @@ impl Session {
             }
         }
         drop(sender);
-        self.listen(number, &mut results, told).await?;
+        while let Some(event) = results.recv().await {
+            told(event)?;
+        }
         while let Some(ended) = tasks.join_next().await {
             if let Some(panic) = ended.err().and_then(|it| it.try_into_panic().ok()) {
                 std::panic::resume_unwind(panic);
-            }
-        }
-        Ok(())
-    }
-
-    async fn listen<E>(
-        &self,
-        stage: usize,
-        results: &mut Receiver<Box<ResultLine>>,
-        told: &mut impl FnMut(Told) -> Result<(), E>,
-    ) -> Result<(), E> {
-        while let Some(result) = results.recv().await {
-            let failed = result.error.is_some();
-            let label = result.target.clone();
-            told(Told::Result(result))?;
-            let Some(target) = self.0.plan.targets().iter().position(|it| it.label() == label) else {
-                continue;
-            };
-            let lane = &self.0.lanes[target];
-            if !failed {
-                lane.failures_in_a_row.store(0, Ordering::Relaxed);
-                continue;
-            }
-            let failures = lane.failures_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
-            if failures >= self.0.plan.settings().breaks.in_a_row
-                && !lane.is_stopped.swap(true, Ordering::Relaxed)
-            {
-                let reason = format!("{failures} requests in a row have failed");
-                told(Told::Stop(StopLine { target: label, stage: stage as u64, reason }))?;
             }
         }
         Ok(())
@@ -195,13 +168,18 @@ impl Session {
             }
             if let Some(reason) = broken(stage, label) {
                 lane.is_stopped.store(true, Ordering::Relaxed);
-                told(Told::Stop(StopLine { target: label.to_owned(), stage: stage as u64, reason }))?;
+                told(Told::Stop(StopLine {
+                    target: label.to_owned(),
+                    stage: stage as u64,
+                    reason,
+                    for_good: true,
+                }))?;
             }
         }
         Ok(())
     }
 
-    fn start(&self, tasks: &mut JoinSet<()>, stage: usize, target: usize, sender: &Sender<Box<ResultLine>>) {
+    fn start(&self, tasks: &mut JoinSet<()>, stage: usize, target: usize, sender: &Sender<Told>) {
         let shared = Arc::clone(&self.0);
         let sender = sender.clone();
         match self.0.plan.settings().stages[stage] {
@@ -241,26 +219,17 @@ impl Shared {
     }
 
     /// One request after the other, until there is none left.
-    async fn work(
-        self: Arc<Self>,
-        stage: usize,
-        target: usize,
-        next: &AtomicU64,
-        sender: &Sender<Box<ResultLine>>,
-    ) {
+    async fn work(self: Arc<Self>, stage: usize, target: usize, next: &AtomicU64, sender: &Sender<Told>) {
         while self.may_ask(target) {
             let Some(number) = self.take(stage, target, next) else { return };
             let Some(reserved) = self.reserve(number) else { return };
             let due = self.clock.monotonic();
-            let result = self.ask(number, due, reserved).await;
-            if sender.send(Box::new(result)).await.is_err() {
-                return;
-            }
+            self.ask_and_tell(number, due, reserved, sender).await;
         }
     }
 
     /// Requests that begin at a rate, whatever becomes of those before.
-    async fn pace(self: Arc<Self>, stage: usize, target: usize, rate: f64, sender: &Sender<Box<ResultLine>>) {
+    async fn pace(self: Arc<Self>, stage: usize, target: usize, rate: f64, sender: &Sender<Told>) {
         let settings = self.plan.settings();
         let mut random = fastrand::Rng::with_seed(settings.seed ^ ((stage as u64) << 32) ^ target as u64);
         let at_once = usize::try_from(AT_ONCE_MAX).unwrap_or(usize::MAX);
@@ -292,8 +261,7 @@ impl Shared {
             let (shared, sender) = (Arc::clone(&self), sender.clone());
             tasks.spawn(async move {
                 let _permit: OwnedSemaphorePermit = permit;
-                let result = shared.ask(number, due, reserved).await;
-                let _ = sender.send(Box::new(result)).await;
+                shared.ask_and_tell(number, due, reserved, &sender).await;
             });
             while tasks.try_join_next().is_some() {}
         }
@@ -334,6 +302,32 @@ impl Shared {
             // What was refused is not charged.
             (Some(_), None) => judged,
         };
+    }
+
+    async fn ask_and_tell(&self, number: u64, due: Duration, reserved: f64, sender: &Sender<Told>) {
+        let place = self.plan.place(number);
+        let result = self.ask(number, due, reserved).await;
+        let lane = &self.lanes[place.target];
+        let failures = match &result.error {
+            None => {
+                lane.failures_in_a_row.store(0, Ordering::Relaxed);
+                0
+            }
+            Some(_) => lane.failures_in_a_row.fetch_add(1, Ordering::Relaxed) + 1,
+        };
+        // Before anybody else asks it again, and told once.
+        let has_broken = failures > 0
+            && failures >= self.plan.settings().breaks.in_a_row
+            && !lane.is_stopped.swap(true, Ordering::Relaxed);
+        let target = result.target.clone();
+        // Nobody listens any more when the run has ended.
+        let _ = sender.send(Told::Result(Box::new(result))).await;
+        if has_broken {
+            let reason = format!("{failures} requests in a row have failed");
+            let _ = sender
+                .send(Told::Stop(StopLine { target, stage: place.stage as u64, reason, for_good: false }))
+                .await;
+        }
     }
 
     fn since_began(&self) -> u64 {

@@ -47,7 +47,8 @@ struct TargetSummary {
     errors: Words,
     finish_reasons: Words,
     changes: Words,
-    stopped: Option<String>,
+    /// Why it is asked no more, and whether that is for good.
+    stopped: Option<(String, bool)>,
 }
 
 #[derive(Debug)]
@@ -236,6 +237,9 @@ impl Summary {
             Line::Session(session) => {
                 self.sessions = self.sessions.max(session.session);
                 self.end = None;
+                for target in &mut self.targets {
+                    target.stopped.take_if(|(_, for_good)| !*for_good);
+                }
             }
             Line::Result(result) => self.add_result(result),
             Line::Stop(stop) => {
@@ -243,7 +247,8 @@ impl Summary {
                     let stage =
                         usize::try_from(stop.stage).ok().and_then(|it| self.head.settings.stages.get(it));
                     let stage = stage.map_or("", String::as_str);
-                    self.targets[place].stopped = Some(format!("at {stage}: {}", stop.reason));
+                    self.targets[place].stopped =
+                        Some((format!("at {stage}: {}", stop.reason), stop.for_good));
                 }
             }
             Line::End(end) => self.end = Some(end.reason.clone()),
@@ -417,7 +422,7 @@ fn target_report(summary: &Summary, run: usize, place: usize) -> TargetReport {
         changes: target.changes.counts(),
         latency: target.all.total.bins(MICROSECOND),
         first_token: target.all.first_token.bins(MICROSECOND),
-        stopped: target.stopped.clone(),
+        stopped: target.stopped.as_ref().map(|(reason, _)| reason.clone()),
     }
 }
 

@@ -26,8 +26,8 @@ const COUNTED_MAX: usize = 1000;
 /// What a pattern ends in.
 const ANY: char = '*';
 /// The settings of a performance, for command lines and the control API.
-const KEYS: [&str; 6] =
-    ["first_token_ms", "token_ms", "fails_every", "exhausted_every", "cuts_every", "at_once"];
+const KEYS: [&str; 7] =
+    ["first_token_ms", "token_ms", "fails_every", "exhausted_every", "cuts_every", "at_once", "voice"];
 
 /// How a model performs. Nothing of it is left to chance: the same requests in the same order meet the same faults.
 ///
@@ -67,6 +67,8 @@ pub struct Performance {
     /// The most requests that are worked on at once, to the last byte of their answers; 0 for no limit. Further ones wait
     /// for their turn, without the head of an answer, in the order in which they came.
     pub at_once: usize,
+    /// What is added to the request's seed, so that models can say different things.
+    pub voice: u64,
 }
 
 impl Performance {
@@ -112,8 +114,15 @@ impl Performance {
         self
     }
 
+    /// Says other things than with another number.
+    #[must_use]
+    pub fn voice(mut self, voice: u64) -> Self {
+        self.voice = voice;
+        self
+    }
+
     /// Reads a word of a command line, `MODEL:KEY=NUMBER,KEY=NUMBER`: the model's name or pattern, and how it performs. The
-    /// keys are `first_token_ms`, `token_ms`, `fails_every`, `exhausted_every`, `cuts_every` and `at_once`.
+    /// keys are `first_token_ms`, `token_ms`, `fails_every`, `exhausted_every`, `cuts_every`, `at_once` and `voice`.
     ///
     /// # Errors
     /// When it is no such word, or a number is over its limit; the error names the part.
@@ -161,6 +170,7 @@ impl Performance {
             "fails_every" => self.fails_every = number,
             "exhausted_every" => self.exhausted_every = number,
             "cuts_every" => self.cuts_every = number,
+            "voice" => self.voice = number,
             _ => self.at_once = usize::try_from(number).unwrap_or(AT_ONCE_MAX),
         }
         Ok(())
@@ -203,6 +213,7 @@ impl Performance {
             "exhausted_every": self.exhausted_every,
             "cuts_every": self.cuts_every,
             "at_once": self.at_once,
+            "voice": self.voice,
         })
     }
 }
@@ -833,7 +844,7 @@ mod tests {
 
     #[test]
     fn words_are_read_or_refused_by_name() {
-        let word = "google/gemini-2.5-flash:first_token_ms=300,token_ms=5,fails_every=50,exhausted_every=40,cuts_every=30,at_once=4";
+        let word = "google/gemini-2.5-flash:first_token_ms=300,token_ms=5,fails_every=50,exhausted_every=40,cuts_every=30,at_once=4,voice=2";
         let expected = Performance {
             first_token: ms(300),
             token: ms(5),
@@ -841,6 +852,7 @@ mod tests {
             exhausted_every: 40,
             cuts_every: 30,
             at_once: 4,
+            voice: 2,
         };
         assert_eq!(Performance::of_word(word), Ok(("google/gemini-2.5-flash".to_owned(), expected)));
         assert_eq!(Performance::of_word("a:b:token_ms=3600000").unwrap().0, "a:b");
@@ -872,7 +884,7 @@ mod tests {
     #[test]
     fn the_control_api_shows_replaces_and_refuses() {
         let world = World::new(&["gpt-4o:fails_every=1"]);
-        let all = |first: u64, fails: u64| json!({"first_token_ms": first, "token_ms": 0, "fails_every": fails, "exhausted_every": 0, "cuts_every": 0, "at_once": 0});
+        let all = |first: u64, fails: u64| json!({"first_token_ms": first, "token_ms": 0, "fails_every": fails, "exhausted_every": 0, "cuts_every": 0, "at_once": 0, "voice": 0});
         let shown = |became: Became| serde_json::from_str::<Value>(&became.body).unwrap();
         assert_eq!(shown(world.control("GET", "models", "")), json!({"gpt-4o": all(0, 1)}));
         for (body, said) in [

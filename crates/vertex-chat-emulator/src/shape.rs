@@ -124,7 +124,12 @@ impl Accepted {
             TGI => 1,
             _ => u64::try_from(self.request.n.unwrap_or(1)).unwrap_or(1).clamp(1, CHOICES_MAX),
         };
-        let answers: Vec<Answer> = (0..wanted).map(|number| self.answer(number)).collect();
+        let voice = match pen.pace {
+            Pace::Model(performance) => performance.voice,
+            Pace::Chunks(_) => 0,
+        };
+        let answers: Vec<Answer> =
+            (0..wanted).map(|number| self.answer(number.wrapping_add(voice))).collect();
         if self.request.is_stream() {
             return self.stream(&answers, pen);
         }

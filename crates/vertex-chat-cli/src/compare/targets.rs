@@ -41,16 +41,15 @@ impl Spec {
             Some((label, rest)) if !label.contains(['/', ':', '?', '#']) => (label.to_owned(), rest),
             _ => (word.to_owned(), word),
         };
-        let (url, rest) = match rest.split_once('#') {
-            Some((url, model)) if url.contains("://") => (Some(url.to_owned()), model),
-            _ if rest.contains("://") => {
-                let (url, query) = rest.split_once('?').unwrap_or((rest, ""));
-                (
-                    Some(url.to_owned()),
-                    &rest[rest.len() - if query.is_empty() { 0 } else { query.len() + 1 }..],
-                )
-            }
-            _ => (None, rest),
+        let is_url = rest.starts_with("http://") || rest.starts_with("https://");
+        let (url, rest) = match (is_url, rest.find(['#', '?'])) {
+            (false, _) => (None, rest),
+            (true, None) => (Some(rest.to_owned()), ""),
+            // A URL without a model may have parameters all the same.
+            (true, Some(at)) => (
+                Some(rest[..at].to_owned()),
+                if rest[at..].starts_with('#') { &rest[at + 1..] } else { &rest[at..] },
+            ),
         };
         let (name, query) = rest.split_once('?').unwrap_or((rest, ""));
         let mut options = Vec::new();
@@ -255,6 +254,8 @@ mod tests {
             Some("http://127.0.0.1:1/v1"),
             "",
         );
+        let there = check("a=google/x?host=http://127.0.0.1:1", "a", None, "google/x");
+        assert_eq!(there.options, [("host", "http://127.0.0.1:1".to_owned())]);
         let own = check("mine=?endpoint=123&location=europe-west4", "mine", None, "");
         assert!(own.is_inline());
         for word in ["", "x=", "x?temperature"] {

@@ -73,11 +73,6 @@ fn prompt(page: &Page<'_>, at: usize, prompt: &PromptReport, body: &mut String) 
 }
 
 fn answer(page: &Page<'_>, answer: &AnswerReport, first: &str) -> String {
-    let who = page
-        .report
-        .targets
-        .get(answer.target)
-        .map_or_else(|| "unknown target".to_owned(), |it| page.name(it));
     let mut facts = Vec::new();
     facts.push(seconds(answer.total));
     if let Some(time) = answer.first_token {
@@ -130,9 +125,9 @@ fn answer(page: &Page<'_>, answer: &AnswerReport, first: &str) -> String {
     }
     content.extend(answer.calls.iter().map(call));
     format!(
-        "<section class=\"answer{}\">\n<h4><span class=\"label\">{}{who}</span></h4>\n<ul class=\"facts\">{facts}</ul>\n{notes}{content}</section>\n",
+        "<section class=\"answer{}\">\n<h4>{}</h4>\n<ul class=\"facts\">{facts}</ul>\n{notes}{content}</section>\n",
         if answer.error.is_some() { " failed" } else { "" },
-        page.look(answer.target).swatch(),
+        page.label(answer.target),
     )
 }
 

@@ -72,7 +72,7 @@ pub(super) fn section(page: &Page<'_>) -> String {
         for (n, other) in later.iter().enumerate() {
             let who = if n == 0 {
                 format!(
-                    "<th scope=\"rowgroup\" rowspan=\"{}\" class=\"who\"><span class=\"label\">{}{}</span></th>",
+                    "<th scope=\"rowgroup\" rowspan=\"{}\" class=\"who\"><span class=\"label\">{}<span>{}</span></span></th>",
                     later.len(),
                     page.look(i).swatch(),
                     name(&first.label)

@@ -10,6 +10,8 @@ use crate::report::{Bin, Figures, Quantile, Spread, TargetReport};
 
 /// Text of a drawing is about so wide, in units per column: measured with the widest usual font.
 const COLUMN: f64 = 7.2;
+/// Up to so many targets, panels stand above each other; more would be a long way apart.
+const STACKED_MAX: usize = 6;
 /// Stages that have a number of their own at the axis.
 const STAGES_NAMED_MAX: usize = 8;
 /// Names in a scatter are shorter, so that they find a place.
@@ -54,33 +56,45 @@ pub(super) fn section(page: &Page<'_>) -> String {
 
 /// All targets, as their marks look.
 fn legend(page: &Page<'_>, targets: impl IntoIterator<Item = usize>) -> String {
-    let item = |i: usize| {
-        let target = page.report.targets.get(i)?;
-        Some(format!("<li>{}{}</li>", page.look(i).swatch(), page.name(target)))
-    };
-    let items: String = targets.into_iter().filter_map(item).collect();
+    let items: String = targets.into_iter().map(|it| format!("<li>{}</li>", page.label(it))).collect();
     format!("<ul class=\"legend\" aria-label=\"Legend\">{items}</ul>\n")
 }
 
 fn distributions(page: &Page<'_>, targets: &[TargetReport], figures: &mut Numbered) {
     let total = histograms(page, targets, "latency", "Total time", |it| &it.latency);
     let first = histograms(page, targets, "first-token", "Time to the first token", |it| &it.first_token);
-    for (title, drawn, many) in [
-        ("Distribution of the total time", total, "total"),
-        ("Distribution of the time to the first token", first, "first"),
-    ] {
-        let Some((panels, axis)) = drawn else { continue };
+    let said = |axis: &Axis| {
         let how = if axis.scale == Scale::Log { "logarithmic" } else { "linear" };
-        let caption = format!(
-            "How many answers took how long. All panels have the same {how} axis of time; each has its own axis of answers. \
+        format!(
+            "How many answers took how long. Panels above each other have the same {how} axis of time; each has its own axis of answers. \
              The broken line is the median."
-        );
-        figures.add(
-            title,
-            &caption,
-            &format!("panels {many}"),
-            &format!("<div class=\"grid\">\n{panels}</div>\n"),
-        );
+        )
+    };
+    match (total, first) {
+        // Few panels stand above each other, where times are compared best.
+        (Some((total, axis)), Some((first, _))) if targets.len() <= STACKED_MAX => figures.add(
+            "Distribution of times",
+            &said(&axis),
+            "pair",
+            &format!(
+                "<div class=\"grid\">\n<div><p class=\"head\">Total time</p>\n{total}</div>\n\
+                 <div><p class=\"head\">Time to the first token</p>\n{first}</div>\n</div>\n"
+            ),
+        ),
+        (total, first) => {
+            for (title, drawn) in [
+                ("Distribution of the total time", total),
+                ("Distribution of the time to the first token", first),
+            ] {
+                let Some((panels, axis)) = drawn else { continue };
+                figures.add(
+                    title,
+                    &said(&axis),
+                    "panels",
+                    &format!("<div class=\"grid\">\n{panels}</div>\n"),
+                );
+            }
+        }
     }
 }
 
@@ -103,7 +117,7 @@ fn histograms(
         let height = |bin: &Bin| bin.count as f64;
         let Some(y) = Axis::from_zero(bins.iter().map(|it| height(it))) else { continue };
         let Some(owner) = page.owner(i) else { continue };
-        let area = Area { left: 34.0, right: WIDTH - 8.0, top: 26.0, bottom: 92.0 };
+        let area = Area { left: 30.0, right: WIDTH - 8.0, top: 26.0, bottom: 92.0 };
         let title = format!("{what}: {}", page.plain_name(target));
         let spread =
             if chart == "latency" { target.all.total.as_ref() } else { target.all.first_token.as_ref() };
@@ -113,7 +127,8 @@ fn histograms(
         let mut plot =
             Plot::new(chart, &format!("{chart}-{i}"), 112.0, area, x, y).described(&title, &description);
         plot.bottom(None, seconds_short, "");
-        plot.left(2, whole, "");
+        // At nothing there is the axis, and the first time is beneath.
+        plot.left(2, |it| if it > 0.0 { whole(it) } else { String::new() }, "");
         for bin in bins {
             let tip = format!(
                 "{}: {}, {}",
@@ -126,7 +141,7 @@ fn histograms(
         if let Some(median) = spread.map(|it| it.p50.value).filter(|it| is_drawable(*it)) {
             plot.line(&[(median, y.from), (median, y.to)], "median");
         }
-        plot.label(&cut(&page.plain_name(target), NAME_COLUMNS_MAX), (34.0, 15.0), "who start");
+        plot.label(&cut(&page.plain_name(target), NAME_COLUMNS_MAX), (30.0, 15.0), "who start");
         if let Some(spread) = spread {
             plot.label(&seconds(spread.p50.value), (WIDTH - 8.0, 15.0), "value end");
         }
@@ -147,7 +162,7 @@ fn quantiles(page: &Page<'_>, targets: &[TargetReport], figures: &mut Numbered) 
     figures.add(
         "Median, 90th and 99th percentile",
         "The filled mark is the median, the small one the 90th and the open one the 99th percentile; bars are their 95&nbsp;% intervals.",
-        "side",
+        "pair",
         &format!("<div class=\"grid\">\n{}</div>\n", drawings.concat()),
     );
 }
@@ -373,7 +388,7 @@ fn costs(page: &Page<'_>, targets: &[TargetReport], figures: &mut Numbered) {
     figures.add(
         "Cost, and what it buys",
         "US dollars for a thousand answers; on the right against the median of the total time: nearer to the lower left corner is better.",
-        "side",
+        "pair",
         &format!("<div class=\"grid\">\n{}</div>\n{unknown}", drawings.concat()),
     );
 }
@@ -521,9 +536,8 @@ fn errors(page: &Page<'_>, targets: &[TargetReport], figures: &mut Numbered) {
                 })
                 .collect();
             rows.push_str(&format!(
-                "<tr><th scope=\"row\" class=\"who\"><span class=\"label\">{}{}</span></th>{cells}</tr>\n",
-                page.look(i).swatch(),
-                page.name(target)
+                "<tr><th scope=\"row\" class=\"who\">{}</th>{cells}</tr>\n",
+                page.label(i)
             ));
         }
         figures.add(

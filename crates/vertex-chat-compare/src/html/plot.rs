@@ -10,7 +10,7 @@ const VALUE_MAX: f64 = 1e15;
 /// The least value of a logarithmic axis.
 const LOG_MIN: f64 = 1e-9;
 /// An axis is logarithmic from this ratio of its greatest value to its least on.
-const LOG_RATIO_MIN: f64 = 20.0;
+const LOG_RATIO_MIN: f64 = 10.0;
 /// An axis has no more ticks than this.
 const TICKS_MAX: usize = 32;
 /// Every mark is at least that wide, so that it can be seen.
@@ -503,7 +503,7 @@ mod tests {
 
     #[test]
     fn ticks_are_numbers_that_people_write() {
-        let axis = Axis::over([0.1, 1.3]).unwrap();
+        let axis = Axis::over([0.2, 1.3]).unwrap();
         assert_eq!((axis.from, axis.to, axis.scale), (0.0, 1.5, Scale::Linear));
         assert_eq!(axis.ticks(5), [0.0, 0.5, 1.0, 1.5]);
         let axis = Axis::over([0.3]).unwrap();

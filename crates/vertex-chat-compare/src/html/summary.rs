@@ -2,7 +2,7 @@
 
 use super::Page;
 use super::number::{count, dollars, percent, seconds, seconds_between, significant, wilson};
-use super::text::name;
+use super::text::{name, short_name};
 use crate::report::{Figures, Quantile, Spread, TargetReport};
 
 /// A column: what it is called, and its cell for a target.
@@ -189,20 +189,19 @@ pub(super) fn section(page: &Page<'_>) -> String {
         let model = if target.model == target.label {
             String::new()
         } else {
-            format!("<small>{}</small>", name(&target.model))
+            format!("<small>{}</small>", short_name(&target.model))
         };
         rows.push_str(&format!(
-            "<tr><th scope=\"row\" class=\"who\" data-sort=\"{}\"><span class=\"label\">{}{}</span>{model}</th>",
+            "<tr><th scope=\"row\" class=\"who\" data-sort=\"{}\">{}{model}</th>",
             super::text::escape(&page.plain_name(target)),
-            page.look(i).swatch(),
-            page.name(target),
+            page.label(i),
         ));
         for (i, column) in columns.iter().enumerate() {
             let Cell { html, by } = (column.cell)(target);
             let by = by.map(|it| format!(" data-sort=\"{it}\"")).unwrap_or_default();
             rows.push_str(&format!("<td class=\"n{}\"{by}>{html}</td>", begins_group(&columns, i)));
         }
-        let answered: Vec<String> = target.answered.iter().map(|it| name(it)).collect();
+        let answered: Vec<String> = target.answered.iter().map(|it| short_name(it)).collect();
         let answered = if answered.is_empty() {
             "<span class=\"unknown\">–</span>".to_owned()
         } else {

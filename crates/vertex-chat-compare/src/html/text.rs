@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 
 /// Names in a drawing are cut to so many columns; the whole name is beside it.
-pub(super) const NAME_COLUMNS_MAX: usize = 30;
+pub(super) const NAME_COLUMNS_MAX: usize = 34;
+
+/// Names in sentences and tables are cut to so many.
+const SHORT_COLUMNS_MAX: usize = 56;
 
 /// Text for an element or a quoted attribute. Control characters become pictures, and what turns or hides text its number.
 pub(super) fn escape(text: &str) -> String {
@@ -43,18 +46,33 @@ pub(super) fn name(text: &str) -> String {
     format!("<bdi>{}</bdi>", escape(text))
 }
 
-/// A name of at most so many columns, where East Asian characters take two.
+/// A name where there is no room for a long one: that is cut, and whole where somebody points at it.
+pub(super) fn short_name(text: &str) -> String {
+    if columns(text) <= SHORT_COLUMNS_MAX {
+        return name(text);
+    }
+    format!("<bdi title=\"{}\">{}</bdi>", escape(text), escape(&cut(text, SHORT_COLUMNS_MAX)))
+}
+
+/// A name of at most so many columns, where East Asian characters take two. The middle is left out: names of models differ
+/// at their ends.
 pub(super) fn cut(text: &str, columns_max: usize) -> String {
     if columns(text) <= columns_max {
         return text.to_owned();
     }
-    let mut columns = 1;
-    let fits = text.chars().take_while(|c| {
-        columns += width(*c);
-        columns <= columns_max
-    });
-    let mut cut: String = fits.collect();
+    let for_head = columns_max.saturating_sub(1).div_ceil(2);
+    let for_tail = columns_max.saturating_sub(1 + for_head);
+    let fitting = |chars: &mut dyn Iterator<Item = char>, columns_max: usize| -> Vec<char> {
+        let mut columns = 0;
+        let fits = chars.take_while(|c| {
+            columns += width(*c);
+            columns <= columns_max
+        });
+        fits.collect()
+    };
+    let mut cut: String = fitting(&mut text.chars(), for_head).into_iter().collect();
     cut.push('…');
+    cut.extend(fitting(&mut text.chars().rev(), for_tail).into_iter().rev());
     cut
 }
 
@@ -158,8 +176,9 @@ mod tests {
     #[test]
     fn long_names_are_cut_by_columns() {
         assert_eq!(cut("short", 5), "short");
-        assert_eq!(cut("longer", 5), "long…");
-        assert_eq!(cut("日本語です", 6), "日本…");
+        assert_eq!(cut("a-model-7b-2", 7), "a-m…b-2");
+        assert_eq!(cut("日本語です", 6), "日…す");
+        assert_eq!(cut("longer", 0), "…");
     }
 
     #[test]

@@ -144,6 +144,9 @@ fn most_errors(page: &Page<'_>) -> String {
     if others.is_empty() {
         return format!("{}: {said}.", page.name(worst));
     }
+    if others.iter().all(|it| it.1 == *rate) {
+        return format!("<b>No difference</b>: each had them in {} of its requests.", percent(*rate));
+    }
     // The higher is the worse here, which `is_apart` is told by the order.
     if others.iter().all(|(it, _)| is_apart(interval(it), interval(worst))) {
         return format!("<b>{}</b>, {said}.", page.name(worst));
