@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod log;
 pub mod process;
 pub mod replay;
+pub mod runs;
 pub mod schema;
 pub mod upstream;
 

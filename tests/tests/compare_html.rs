@@ -31,8 +31,9 @@ const ENTER: &str = "\u{e007}";
 struct Browser {
     driver: String,
     session: String,
-    folder: Folder,
+    // Before the folder, which is removed when nobody writes to it any more.
     _running: Running,
+    folder: Folder,
 }
 
 impl Browser {
@@ -58,6 +59,7 @@ impl Browser {
         let options = json!({
             "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
                 "--disable-component-update", "--disable-sync", "--disable-quic", "--disable-dev-shm-usage",
+                "--disable-crash-reporter", "--disable-breakpad",
                 "--host-resolver-rules=MAP * ~NOTFOUND", "--force-color-profile=srgb", "--hide-scrollbars", profile],
         });
         let capabilities = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options,
@@ -130,7 +132,7 @@ impl Browser {
     /// Pictures of the page from its top down, when somebody wants them.
     fn pictures(&self, name: &str) {
         const HIGH: usize = 1500;
-        const PICTURES_MAX: usize = 6;
+        const PICTURES_MAX: usize = 8;
         let Some(folder) = std::env::var_os(PICTURES) else { return };
         let size = self.run("return [innerWidth, document.documentElement.scrollHeight]");
         let high = usize::try_from(size[1].as_u64().unwrap()).unwrap();

@@ -1,7 +1,6 @@
 //! `vertex-chat compare` as people run it: over TCP, interrupted, resumed, on a real engine, by way of a batch job.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,23 +12,11 @@ use tokio::net::TcpListener;
 use vertex_chat::transport::serve::{ServeOptions, serve};
 use vertex_chat::transport::{Body, Exchange, Request, Response, TransportError};
 use vertex_chat_tests::process::{Emulate, Engine, Folder, Running, run, stderr, stdout, vertex_chat};
+#[cfg(target_os = "linux")]
+use vertex_chat_tests::runs::resident;
+use vertex_chat_tests::runs::{lines, report_in};
 
 const STORY: &str = "Write a story about a magic backpack.";
-
-/// The lines of a run's file that are of this kind.
-fn lines(path: &Path, kind: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(path).unwrap();
-    let lines = text.lines().map(|it| serde_json::from_str::<Value>(it).unwrap());
-    lines.filter(|it| it["kind"] == kind).collect()
-}
-
-/// The report that is in an HTML file.
-fn report_in(path: &Path) -> Value {
-    let page = std::fs::read_to_string(path).unwrap();
-    let begin = r#"<script type="application/json" id="report">"#;
-    let (_, rest) = page.split_once(begin).unwrap();
-    serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
-}
 
 #[track_caller]
 fn succeeds(command: &mut Command) -> String {
@@ -145,14 +132,6 @@ impl Exchange for Fast {
     }
 }
 
-/// How much memory a process has, in KiB.
-#[cfg(target_os = "linux")]
-fn resident(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|it| it.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 fn a_hundred_thousand_requests_are_interrupted_twice_and_none_is_lost_or_doubled() {
@@ -166,7 +145,7 @@ fn a_hundred_thousand_requests_are_interrupted_twice_and_none_is_lost_or_doubled
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
-    let exchange: Arc<dyn Exchange> = fast.clone();
+    let exchange: Arc<dyn Exchange> = Arc::<Fast>::clone(&fast);
     runtime.spawn(serve(listener, exchange, ServeOptions::default(), std::future::pending()));
 
     let folder = Folder::new("compare-many");

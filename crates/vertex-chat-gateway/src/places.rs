@@ -53,7 +53,7 @@ impl Places {
     pub fn find(&self, name: &str) -> Option<Place> {
         let target = |name: &str| self.0.targets.iter().find(|it| &*it.name == name);
         let by_target = name.split_once(':').and_then(|(of, model)| Some(at(target(of)?, model)));
-        let by_route = || self.0.tries_from(name, Duration::MAX, |_| 0).first().map(|it| at_try(it));
+        let by_route = || self.0.tries_from(name, Duration::MAX, |_| 0).first().map(at_try);
         by_target.or_else(|| target(name).map(|it| at(it, ""))).or_else(by_route)
     }
 }

@@ -186,6 +186,9 @@ fn said(answer: &AnswerReport) -> String {
     if let Some(error) = &answer.error {
         return format!("{error}\n");
     }
+    if answer.difference == Some(Difference::Same) {
+        return String::new();
+    }
     let mut said: String = answer.pieces.iter().map(|it| it.text.as_str()).collect();
     if !said.is_empty() && !said.ends_with('\n') {
         said.push('\n');
@@ -248,7 +251,7 @@ pub(crate) fn dollars(value: f64) -> String {
     match value {
         it if it >= 1.0 => format!("${it:.2}"),
         it if it >= 0.01 => format!("${it:.4}"),
-        it if it == 0.0 => "$0".to_owned(),
+        0.0 => "$0".to_owned(),
         it => format!("${it:.6}"),
     }
 }

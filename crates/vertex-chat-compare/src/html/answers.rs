@@ -63,12 +63,17 @@ fn prompt(page: &Page<'_>, at: usize, prompt: &PromptReport, body: &mut String) 
     let first = first.map_or_else(|| "the first".to_owned(), |it| page.name(it));
     let answers: String = prompt.answers.iter().map(|it| answer(page, it, &first)).collect();
     let differs = differs(prompt);
+    // Prompts without a name are called by their numbers.
+    let number = at + 1;
+    let heading = if prompt.name.is_empty() || prompt.name == number.to_string() {
+        format!("Prompt {number}")
+    } else {
+        format!("<span class=\"no\">{number}</span> {}", name(&prompt.name))
+    };
     body.push_str(&format!(
-        "<article class=\"prompt\" id=\"prompt-{n}\" data-differs=\"{differs}\" aria-labelledby=\"prompt-{n}-h\">\n\
-         <h3 id=\"prompt-{n}-h\"><span class=\"no\">{n}</span> {}</h3>\n<div class=\"asked\">\n{asked}</div>\n\
-         <div class=\"answers\" role=\"group\" tabindex=\"0\" aria-label=\"Answers to prompt {n}\">\n{answers}</div>\n</article>\n",
-        name(&prompt.name),
-        n = at + 1,
+        "<article class=\"prompt\" id=\"prompt-{number}\" data-differs=\"{differs}\" aria-labelledby=\"prompt-{number}-h\">\n\
+         <h3 id=\"prompt-{number}-h\">{heading}</h3>\n<div class=\"asked\">\n{asked}</div>\n\
+         <div class=\"answers\" role=\"group\" tabindex=\"0\" aria-label=\"Answers to prompt {number}\">\n{answers}</div>\n</article>\n",
     ));
 }
 

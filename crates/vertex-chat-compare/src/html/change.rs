@@ -145,5 +145,9 @@ fn cell(before: Option<Value>, after: Option<Value>, less_is_better: bool) -> St
 
 fn percent_rounded(share: f64) -> String {
     let percent = share * 100.0;
-    if percent < 10.0 { format!("{percent:.1}\u{a0}%") } else { format!("{percent:.0}\u{a0}%") }
+    // What is written as nothing would be no change.
+    if percent < 0.05 {
+        return "under\u{a0}0.1\u{a0}%".to_owned();
+    }
+    if percent < 9.95 { format!("{percent:.1}\u{a0}%") } else { format!("{percent:.0}\u{a0}%") }
 }
