@@ -12,7 +12,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use vertex_chat_compare::{Report, html};
 use vertex_chat_tests::absent;
-use vertex_chat_tests::process::{Folder, Running};
+use vertex_chat_tests::process::{Folder, Running, run, stderr, vertex_chat};
+use vertex_chat_tests::runs::lines;
 
 /// When this names a folder, the pages and pictures of them are put there for people.
 const PICTURES: &str = "VERTEX_CHAT_TESTS_PICTURES";
@@ -108,7 +109,11 @@ impl Browser {
         if let Some(folder) = std::env::var_os(PICTURES) {
             std::fs::write(Path::new(&folder).join(format!("{name}.html")), &page).unwrap();
         }
-        let path = self.folder.file(&format!("{name}.html"), page);
+        self.show(&self.folder.file(&format!("{name}.html"), page));
+    }
+
+    /// Loads a page from a file.
+    fn show(&self, path: &Path) {
         self.call("POST", "/url", json!({"url": format!("file://{}", path.display())}));
         assert_eq!(self.run("return document.readyState"), "complete");
     }
@@ -423,6 +428,76 @@ fn every_chart_is_drawn_when_there_are_numbers_for_it() {
     assert_eq!(browser.run(empty), 0);
 }
 
+/// The numbers of one mark's kind in one chart, as the page has them.
+fn drawn(marks: &Value, chart: &str, mark: &str, label: &str, of: [&str; 2]) -> Vec<[f64; 2]> {
+    let is_it = |it: &&Value| it["chart"] == chart && it["mark"] == mark && it["target"] == *label;
+    let marks = marks.as_array().unwrap().iter().filter(is_it);
+    marks.map(|it| of.map(|of| it[of].as_str().unwrap().parse().unwrap())).collect()
+}
+
+#[test]
+fn what_a_run_wrote_line_by_line_is_what_its_page_draws() {
+    let Some(browser) = Browser::start("run") else { return };
+    let (jsonl, page) = (browser.folder.path("run.jsonl"), browser.folder.path("run.html"));
+    let mut command = vertex_chat(&["compare", "--emulator", "--sweep", "2,8", "--repeat", "16", "--quiet"]);
+    command.args(["Write a story about a magic backpack.", "--jsonl"]).arg(&jsonl).arg("--html").arg(&page);
+    let output = run(&mut command, "");
+    assert!(output.status.success(), "{}", stderr(&output));
+    browser.desk();
+    browser.show(&page);
+    if let Some(folder) = std::env::var_os(PICTURES) {
+        std::fs::copy(&page, Path::new(&folder).join("run.html")).unwrap();
+        browser.pictures("run-light");
+    }
+    let marks = browser.run(MARKS);
+    let (head, results) = (lines(&jsonl, "run"), lines(&jsonl, "result"));
+    assert_eq!(results.len(), 96);
+    for target in head[0]["targets"].as_array().unwrap() {
+        let label = target["label"].as_str().unwrap();
+        let all: Vec<&Value> = results.iter().filter(|it| it["target"] == label).collect();
+        let good: Vec<&&Value> = all.iter().filter(|it| it["error"].is_null()).collect();
+        let number = |it: &Value, key: &str| it[key].as_u64().unwrap();
+        // Quantiles by their definition, of microseconds.
+        let quantiles = |of: &dyn Fn(&Value) -> u64| -> Vec<f64> {
+            let mut values: Vec<u64> = good.iter().map(|it| of(it)).collect();
+            values.sort_unstable();
+            let ranks = [50, 90, 99].map(|percent| (values.len() * percent).div_ceil(100));
+            ranks.iter().map(|rank| values[rank - 1] as f64 / 1e6).collect()
+        };
+        let total = |it: &Value| number(it, "ended_us") - number(it, "due_us");
+        let first = |it: &Value| number(it, "first_token_us") - number(it, "due_us");
+        let dots = |chart: &str| -> Vec<f64> {
+            drawn(&marks, chart, "dot", label, ["x", "y"]).iter().map(|it| it[0]).collect()
+        };
+        assert_eq!(dots("quantiles-total"), quantiles(&total), "{label}");
+        assert_eq!(dots("quantiles-first-token"), quantiles(&first), "{label}");
+        // Every answer is in one bar.
+        for (chart, of) in [("latency", &total as &dyn Fn(&Value) -> u64), ("first-token", &first)] {
+            let bars = drawn(&marks, chart, "column", label, ["x", "x2"]);
+            let counts = drawn(&marks, chart, "column", label, ["x", "y"]);
+            for ([from, to], [_, count]) in bars.iter().zip(counts) {
+                let within = |it: &&&&Value| *from < of(it) as f64 / 1e6 && of(it) as f64 / 1e6 <= *to;
+                assert_eq!(good.iter().filter(within).count() as f64, count, "{chart} of {label}");
+            }
+        }
+        let cost: f64 = good.iter().map(|it| it["cost"].as_f64().unwrap()).sum();
+        let bars = drawn(&marks, "cost", "bar", label, ["x", "y"]);
+        assert!((bars[0][0] - cost / good.len() as f64 * 1000.0).abs() < 1e-9, "{label}");
+        let scatter = drawn(&marks, "cost-latency", "dot", label, ["x", "y"]);
+        assert_eq!(scatter, [[bars[0][0], quantiles(&total)[0]]], "{label}");
+        let throughput = drawn(&marks, "throughput", "dot", label, ["x", "y"]);
+        for (stage, [at_once, rate]) in throughput.iter().enumerate() {
+            let all: Vec<&&Value> = all.iter().filter(|it| it["stage"] == stage).collect();
+            let ended = all.iter().map(|it| number(it, "ended_us")).max().unwrap();
+            let began = all.iter().map(|it| number(it, "begun_us").min(number(it, "due_us"))).min().unwrap();
+            let answers = all.iter().filter(|it| it["error"].is_null()).count() as f64;
+            assert_eq!(*at_once, [2.0, 8.0][stage]);
+            assert!((rate - answers / ((ended - began) as f64 / 1e6)).abs() < 1e-9, "{label} {stage}");
+        }
+        assert_eq!(throughput.len(), 2);
+    }
+}
+
 #[test]
 fn a_click_or_enter_on_a_heading_sorts_and_the_unknown_comes_last() {
     let Some(browser) = Browser::start("sort") else { return };
@@ -539,7 +614,7 @@ fn answering(label: &str, total: f64, by: f64, cost: Option<f64>, members: Value
     with(with(empty::<vertex_chat_compare::TargetReport>(), target), members)
 }
 
-fn run(name: &str, labels: &[&str]) -> Value {
+fn a_run(name: &str, labels: &[&str]) -> Value {
     let target = |label: &&str| {
         with(
             empty::<vertex_chat_compare::TargetLine>(),
@@ -582,7 +657,7 @@ fn everything() -> Report {
     let long = "The quick brown fox jumps over the lazy dog. ".repeat(60);
     let weather = |city: &str, fault: &str| json!({"name": "get_weather", "arguments": format!("{{\"city\":\"{city}\",\"days\":[1,2,3],\"unit\":\"C\"}}"), "fault": fault});
     report(json!({
-        "made": "2026-11-23T07:00:00Z", "program": "vertex-chat 0.1.0", "runs": [run("run.jsonl", &names)],
+        "made": "2026-11-23T07:00:00Z", "program": "vertex-chat 0.1.0", "runs": [a_run("run.jsonl", &names)],
         "targets": [
             answering(names[0], 0.82, 1.4, Some(0.41), json!({})),
             answering(names[1], 4.1, 1.5, Some(6.2), json!({"stopped": "20 errors in a row after stage 2",
@@ -629,7 +704,7 @@ fn one() -> Report {
         "tokens_per_second": null, "cost": null, "total": total, "score": null, "json_asked": 0}, "first_token": [], "stages": [], "errors": [],
         "latency": [{"from": 0.0, "to": 1.0, "count": 1}, {"from": 1.0, "to": 1.0, "count": 1}]}),
     );
-    report(json!({"runs": [run("one.jsonl", &["only"])], "targets": [target]}))
+    report(json!({"runs": [a_run("one.jsonl", &["only"])], "targets": [target]}))
 }
 
 /// Twelve targets with names of all lengths, and two hundred prompts.
@@ -661,7 +736,7 @@ fn twelve() -> Report {
             json!({"name": format!("{}", i + 1), "messages": [["user", format!("Question {i}?")]], "answers": answers})
         })
         .collect();
-    report(json!({"runs": [run("twelve.jsonl", &labels)], "targets": targets, "prompts": prompts}))
+    report(json!({"runs": [a_run("twelve.jsonl", &labels)], "targets": targets, "prompts": prompts}))
 }
 
 /// Three runs with the same labels.
@@ -671,7 +746,7 @@ fn three_runs() -> Report {
         answering(label, total, 1.4, cost, json!({"run": run}))
     };
     report(json!({
-        "runs": runs.map(|it| run(it, &["flash", "pro"])),
+        "runs": runs.map(|it| a_run(it, &["flash", "pro"])),
         "targets": [
             target(0, "flash", 0.8, Some(0.4)), target(0, "pro", 4.0, Some(6.0)), target(1, "flash", 0.81, Some(0.4)), target(1, "pro", 3.2, Some(5.1)),
             target(2, "flash", 1.2, None), target(2, "pro", 4.4, Some(6.6)),
@@ -697,7 +772,7 @@ fn all_failed() -> Report {
         )
     };
     report(json!({
-        "runs": [with(run(&names[0], &[&names[0], &names[1]]), json!({"end": null}))],
+        "runs": [with(a_run(&names[0], &[&names[0], &names[1]]), json!({"end": null}))],
         "targets": [failed(&names[0]), failed(&names[1])],
         "prompts": [{"name": names[0], "messages": [["user", names[0]]], "answers": [error(0), error(1)]}],
     }))
