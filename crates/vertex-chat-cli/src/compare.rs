@@ -4,7 +4,7 @@ mod batch;
 mod table;
 mod targets;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,7 +92,8 @@ struct RunArguments {
     /// Whom to ask, separated by commas: `google/gemini-2.5-flash`, `openai:gpt-4o-mini`, a model or target of the
     /// configuration, `http://127.0.0.1:8000/v1#model`. `NAME=` before it is what reports call it; `?temperature=0&location=us-central1` after
     /// it is for it alone.
-    #[arg(long, short, value_name = "MODELS", value_delimiter = ',')]
+    /// May be given several times.
+    #[arg(long, short, value_name = "MODELS")]
     models: Vec<String>,
     /// The gateway's configuration, a TOML file with targets and models. Else Vertex by the environment's credentials and
     /// project, and OpenAI if OPENAI_API_KEY is a key of theirs.
@@ -208,6 +209,7 @@ pub(crate) async fn run(arguments: CompareArguments, interrupts: &mut Interrupts
 }
 
 async fn compare(mut arguments: RunArguments, interrupts: &mut Interrupts) -> Result<(), Failure> {
+    arguments.models = arguments.models.iter().flat_map(|it| targets::split(it)).collect();
     if arguments.models.is_empty() && arguments.emulator {
         arguments.models = EMULATED.iter().map(|it| it.split(':').next().unwrap_or(it).to_owned()).collect();
     }
@@ -219,9 +221,8 @@ async fn compare(mut arguments: RunArguments, interrupts: &mut Interrupts) -> Re
     let day = begun.unwrap_or_else(|| rfc3339(std::time::SystemTime::now()));
     let prices = prices(arguments.money.prices.as_deref(), &day)?;
     let prompts = prompts(&arguments.prompts)?;
-    for file in [&arguments.jsonl, &arguments.html].into_iter().flatten() {
-        check_writable(file)?;
-    }
+    let inputs = [&arguments.prompts.prompts, &arguments.config, &arguments.money.prices];
+    check_files(&[&arguments.jsonl, &arguments.html], &inputs)?;
     let embedded = if arguments.emulator { Some(start(&arguments).await?) } else { None };
     let result = async {
         let plan = plan(&arguments, prompts, &prices, embedded.as_ref(), interrupts).await?;
@@ -317,6 +318,13 @@ fn common_parameters(parameters: &Parameters) -> Result<Json, Failure> {
     let request = parameters.apply(ChatRequest::without_model(Vec::new()))?;
     let json = Json::from_serialize(&request).and_then(|it| it.parse_as::<vertex_chat::types::Extra>());
     let mut fields = json.map_err(usage)?;
+    for name in targets::NOT_PARAMETERS {
+        if fields.get(name).is_some_and(|it| it.as_str() != "[]") {
+            return Err(Failure::Usage(format!(
+                "--param {name}=…: that is said by other options, not by a parameter"
+            )));
+        }
+    }
     fields.retain(|name, _| name != "messages");
     Json::from_serialize(&fields).map_err(usage)
 }
@@ -342,12 +350,18 @@ async fn run_plan(arguments: &RunArguments, plan: Plan, interrupts: &mut Interru
     bars.clear();
     let report = comparison.report(&name);
     let shown = show(&report, arguments.quiet);
-    if let Some(path) = &arguments.html {
-        write_html(path, &report)?;
-    }
-    match ended {
-        Err(Failure::Interrupted) => {
-            if let Some(path) = &arguments.jsonl {
+    let written = match &arguments.html {
+        Some(path) => write_whole(path, &html(&report)),
+        None => Ok(()),
+    };
+    let reason = match ended {
+        Ok(reason) => reason,
+        Err(failure) => {
+            // What ended the run is said in the end; what else went wrong before it.
+            if let Err(other) = written {
+                other.tell();
+            }
+            if let (Failure::Interrupted, Some(path)) = (&failure, &arguments.jsonl) {
                 out::note(format_args!(
                     "interrupted after {} of {} requests; the same command goes on in {}",
                     report.runs[0].results,
@@ -355,17 +369,16 @@ async fn run_plan(arguments: &RunArguments, plan: Plan, interrupts: &mut Interru
                     path.display()
                 ));
             }
-            Err(Failure::Interrupted)
+            return Err(failure);
         }
-        Err(failure) => Err(failure),
-        Ok(reason) => {
-            if reason != "complete" {
-                out::note(format_args!("ended: {reason}"));
-            }
-            shown?;
-            let any = report.targets.iter().any(|it| it.all.ok > 0);
-            if any { Ok(()) } else { Err(Failure::Local("no model has answered".to_owned())) }
-        }
+    };
+    if reason != "complete" {
+        out::note(format_args!("ended: {reason}"));
+    }
+    shown.and(written)?;
+    match report.targets.iter().any(|it| it.all.ok > 0) {
+        true => Ok(()),
+        false => Err(Failure::Local("no model has answered".to_owned())),
     }
 }
 
@@ -378,6 +391,7 @@ fn show(report: &Report, quiet: bool) -> Result<(), Failure> {
 
 fn report_on(arguments: &ReportArguments) -> Result<(), Failure> {
     let mut summaries = Vec::new();
+    check_files(&[&arguments.html], &arguments.runs.iter().collect::<Vec<_>>())?;
     for path in &arguments.runs {
         let summary = Summary::read(path).map_err(|error| Failure::Usage(error.to_string()))?;
         summaries.push((path.display().to_string(), summary));
@@ -387,13 +401,34 @@ fn report_on(arguments: &ReportArguments) -> Result<(), Failure> {
     let made = rfc3339(std::time::SystemTime::now());
     let report = report(&runs, &made, concat!("vertex-chat ", env!("CARGO_PKG_VERSION")));
     if let Some(path) = &arguments.html {
-        write_html(path, &report)?;
+        write_whole(path, &html(&report))?;
     }
     out::write(&table::figures(&report))
 }
 
-fn write_html(path: &Path, report: &Report) -> Result<(), Failure> {
-    std::fs::write(path, html(report)).map_err(|error| Failure::Local(format!("{}: {error}", path.display())))
+/// Writes a file that has prompts or answers in it: for its owner alone, and all of it or nothing.
+pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
+    let cannot = |error: std::io::Error| Failure::Local(format!("{}: {error}", path.display()));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true);
+    if path.metadata().is_ok_and(|it| !it.is_file()) {
+        // A pipe, a terminal.
+        return options.open(path).and_then(|mut it| it.write_all(text.as_bytes())).map_err(cannot);
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    let part = path.with_file_name(name);
+    options.create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    let written = options.open(&part).and_then(|mut it| it.write_all(text.as_bytes()));
+    written.and_then(|()| std::fs::rename(&part, path)).map_err(|error| {
+        let _ = std::fs::remove_file(&part);
+        cannot(error)
+    })
 }
 
 /// What is asked, from the command line, stdin or a file.
@@ -402,8 +437,8 @@ fn prompts(arguments: &PromptArguments) -> Result<Vec<Prompt>, Failure> {
         (Some(path), _) => {
             let text = read_text(path)?;
             let name = path.display().to_string();
-            let extension = path.extension().and_then(|it| it.to_str()).unwrap_or_default();
-            match (extension, &arguments.template) {
+            let extension = path.extension().and_then(|it| it.to_str()).unwrap_or_default().to_lowercase();
+            match (extension.as_str(), &arguments.template) {
                 ("csv", Some(template)) => read_csv(&name, &text, template).map_err(usage)?,
                 ("csv", None) => {
                     return Err(Failure::Usage(format!(
@@ -412,8 +447,14 @@ fn prompts(arguments: &PromptArguments) -> Result<Vec<Prompt>, Failure> {
                 }
                 (_, Some(_)) => return Err(Failure::Usage("--template goes with a .csv file".to_owned())),
                 ("jsonl" | "ndjson" | "json", None) => read_lines(&name, &text).map_err(usage)?,
-                _ => vec![Prompt::text(text.trim_end_matches(['\n', '\r']))],
+                _ => vertex_chat_compare::read_text(&name, &text).map_err(usage)?,
             }
+        }
+        (None, _) if arguments.template.is_some() => {
+            return Err(Failure::Usage("--template goes with --prompts FILE.csv".to_owned()));
+        }
+        (None, Some(prompt)) if prompt.trim().is_empty() => {
+            return Err(Failure::Usage("the prompt is empty".to_owned()));
         }
         (None, Some("-")) => vec![Prompt::text(read_stdin()?)],
         (None, Some(prompt)) => vec![Prompt::text(prompt)],
@@ -441,23 +482,53 @@ fn prices(own: Option<&Path>, day: &str) -> Result<Prices, Failure> {
 
 fn read_text(path: &Path) -> Result<String, Failure> {
     let wrong = |what: String| Failure::Usage(format!("{}: {what}", path.display()));
-    let size = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
     let most = vertex_chat_compare::PROMPTS_BYTES_MAX as u64;
-    if size > most {
+    let file = std::fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
+    let mut text = String::new();
+    file.take(most + 1).read_to_string(&mut text).map_err(|error| wrong(error.to_string()))?;
+    if text.len() as u64 > most {
         return Err(wrong(format!("larger than {most} bytes")));
     }
-    std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))
+    Ok(text)
 }
 
-/// Whether a file can be written, before anything is paid for.
-fn check_writable(path: &Path) -> Result<(), Failure> {
-    let is_new = !path.exists();
-    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
-    opened.map_err(|error| Failure::Local(format!("{}: {error}", path.display())))?;
-    if is_new {
-        let _ = std::fs::remove_file(path);
+/// Whether files can be written, and none of them is another one's or one that is read: before anything is paid for.
+pub(crate) fn check_files(outputs: &[&Option<PathBuf>], inputs: &[impl AsPath]) -> Result<(), Failure> {
+    let mut known: Vec<PathBuf> = inputs.iter().filter_map(|it| it.as_path()?.canonicalize().ok()).collect();
+    for path in outputs.iter().filter_map(|it| it.as_deref()) {
+        let wrong = |what: String| Failure::Usage(format!("{}: {what}", path.display()));
+        let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder.canonicalize().map_err(|error| wrong(error.to_string()))?;
+        if path.exists() {
+            let opened = std::fs::OpenOptions::new().append(true).open(path);
+            opened.map_err(|error| wrong(error.to_string()))?;
+        }
+        let whole = path.canonicalize().unwrap_or_else(|_| folder.join(path.file_name().unwrap_or_default()));
+        if known.contains(&whole) {
+            return Err(wrong(
+                "is named twice, and one would overwrite the other; name another file".to_owned(),
+            ));
+        }
+        known.push(whole);
     }
     Ok(())
+}
+
+/// A path that may not be given.
+pub(crate) trait AsPath {
+    fn as_path(&self) -> Option<&Path>;
+}
+
+impl AsPath for &Option<PathBuf> {
+    fn as_path(&self) -> Option<&Path> {
+        self.as_deref()
+    }
+}
+
+impl AsPath for &PathBuf {
+    fn as_path(&self) -> Option<&Path> {
+        Some(self)
+    }
 }
 
 fn tell_estimate(estimates: &[Estimate], budget: Option<f64>) {
@@ -471,11 +542,14 @@ fn tell_estimate(estimates: &[Estimate], budget: Option<f64>) {
             estimate.target, estimate.requests, estimate.prompt_tokens, estimate.completion_tokens
         ));
     }
-    let known: f64 = estimates.iter().filter_map(|it| it.cost).sum();
-    let all_known = estimates.iter().all(|it| it.cost.is_some());
-    let least = if all_known { "about" } else { "at least about" };
+    let known: Vec<f64> = estimates.iter().filter_map(|it| it.cost).collect();
+    let sum = match known.len() {
+        0 => "at a cost that is not known".to_owned(),
+        it if it == estimates.len() => format!("about {}", table::dollars(known.iter().sum())),
+        _ => format!("at least about {}", table::dollars(known.iter().sum())),
+    };
     let budget = budget.map_or_else(String::new, |it| format!("; the budget is {}", table::dollars(it)));
-    out::note(format_args!("in all {requests} requests, {least} {}{budget}", table::dollars(known)));
+    out::note(format_args!("in all {requests} requests, {sum}{budget}"));
 }
 
 fn usage(error: impl std::fmt::Display) -> Failure {

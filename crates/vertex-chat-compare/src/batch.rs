@@ -101,7 +101,7 @@ impl BatchForm {
             return Err(BatchError::new(
                 "model",
                 problem,
-                "ask Claude request by request, with `compare run`",
+                "ask Claude request by request, with `vertex-chat compare`",
             ));
         }
         if publisher == "google" && name.starts_with("gemini-") {

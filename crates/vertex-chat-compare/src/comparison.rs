@@ -52,9 +52,13 @@ impl Comparison {
     ///
     /// # Errors
     /// When the file cannot be had, is another plan's, or is being written by somebody else.
-    pub fn in_file(plan: Plan, clock: Arc<dyn Clock>, path: &Path) -> Result<Self, JournalError> {
+    pub fn in_file(mut plan: Plan, clock: Arc<dyn Clock>, path: &Path) -> Result<Self, JournalError> {
         let mut summary = Summary::new();
         let (journal, past) = Journal::open(path, &plan, |line| summary.add(line))?;
+        match past.sessions {
+            0 => summary = Summary::new(),
+            _ => plan.adopt_prices(summary.head()),
+        }
         let resumed = past.results;
         Ok(Self { plan: Arc::new(plan), clock, journal: Some(journal), past: Some(past), summary, resumed })
     }
@@ -90,6 +94,9 @@ impl Comparison {
         mut told: impl FnMut(&ResultLine, &Summary),
     ) -> Result<&'static str, JournalError> {
         let past = self.past.take().expect("because a comparison is run once");
+        if past.sessions > 0 && past.results == self.plan.size() {
+            return Ok("complete");
+        }
         let is_new = past.sessions == 0;
         let session =
             Session::new(Arc::clone(&self.plan), Arc::clone(&self.clock), past, self.summary.spent());
@@ -160,7 +167,7 @@ impl Plan {
     pub fn import(&self, imports: Imports, now: SystemTime, path: &Path) -> Result<(), JournalError> {
         let (mut journal, _) = Journal::open(path, self, |_| {})?;
         let now = rfc3339(now);
-        self.begin(&now).into_iter().try_for_each(|it| journal.write(&it))?;
+        self.begin(&now).try_for_each(|it| journal.write(&it))?;
         let line = SessionLine { session: 1, started: now.clone(), program: PROGRAM.to_owned() };
         journal.write(&Line::Session(line))?;
         for mut result in imports.results {
@@ -177,13 +184,13 @@ impl Plan {
     }
 
     /// The lines with which a run's file begins.
-    fn begin(&self, started: &str) -> Vec<Line> {
+    fn begin(&self, started: &str) -> impl Iterator<Item = Line> {
         let mut head = self.line();
         started.clone_into(&mut head.started);
         PROGRAM.clone_into(&mut head.program);
         head.machine = machine();
         let prompts = self.prompt_lines().map(|it| Line::Prompt(Box::new(it)));
-        std::iter::once(Line::Run(Box::new(head))).chain(prompts).collect()
+        std::iter::once(Line::Run(Box::new(head))).chain(prompts)
     }
 
     /// Says of an answer that came from elsewhere what is said of every answer.

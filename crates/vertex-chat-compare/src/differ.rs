@@ -12,7 +12,7 @@ use crate::record::CallLine;
 use crate::report::{Difference, Piece};
 
 /// The longest text that is compared by words; longer ones are compared by lines.
-pub const DIFFER_BYTES_MAX: usize = 64 << 10;
+pub const DIFFER_BYTES_MAX: usize = 16 << 10;
 /// The most lines of a text that is compared by lines; longer ones are the same or not. Two million short lines took most of
 /// a minute.
 pub const DIFFER_LINES_MAX: usize = 20_000;

@@ -14,6 +14,9 @@ use crate::record::{EndLine, FORMAT, PromptLine, ResultLine, RunLine, SessionLin
 /// The longest line of a file that is read.
 pub const LINE_BYTES_MAX: u64 = 256 << 20;
 
+/// How a run's file begins.
+const HEAD: &str = r#"{"kind":"run","#;
+
 /// One line.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -133,6 +136,14 @@ impl Past {
     }
 }
 
+/// Whether a file without a whole line is empty, or begins as a run's does.
+fn is_torn_head(mut file: &File) -> std::io::Result<bool> {
+    let mut begin = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.take(HEAD.len() as u64).read_to_end(&mut begin)?;
+    Ok(HEAD.as_bytes().starts_with(&begin))
+}
+
 fn place(request: u64) -> (usize, u64) {
     (usize::try_from(request / 64).unwrap_or(usize::MAX - 1), 1 << (request % 64))
 }
@@ -158,6 +169,9 @@ impl Journal {
             options.mode(0o600);
         }
         let file = options.open(path).map_err(|error| fail(error.to_string()))?;
+        if !file.metadata().is_ok_and(|it| it.is_file()) {
+            return Err(fail("is no file that can be read again and written on; name one".to_owned()));
+        }
         let mut journal = Self { path: path.to_owned(), file };
         journal.lock()?;
         let mut past = Past::of_size(plan.size());
@@ -185,11 +199,13 @@ impl Journal {
             told(&line);
             Ok(())
         })?;
+        if !is_begun && !is_torn_head(&journal.file).map_err(|error| fail(error.to_string()))? {
+            return Err(fail("the file is no run's, and is left alone; name another".to_owned()));
+        }
+        // Who was interrupted before the first session begins anew: the head may be there, and only some of the prompts.
+        let whole = if past.sessions == 0 { 0 } else { whole };
         journal.file.set_len(whole).map_err(|error| fail(error.to_string()))?;
         journal.file.seek(SeekFrom::Start(whole)).map_err(|error| fail(error.to_string()))?;
-        if !is_begun {
-            past.results = 0;
-        }
         Ok((journal, past))
     }
 

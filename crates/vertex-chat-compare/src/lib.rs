@@ -64,8 +64,8 @@ pub use differ::{DIFFER_BYTES_MAX, DIFFER_LINES_MAX, VARIETY_MAX};
 pub use html::html;
 pub use journal::{JournalError, LINE_BYTES_MAX, Line, begun_at, read};
 pub use plan::{
-    AT_ONCE_MAX, Arrivals, Breaks, EXPECTED_TOKENS, Estimate, FAILURES_IN_A_ROW, Plan, PlanError,
-    REQUESTS_MAX, STAGES_MAX, Settings, Stage, TARGETS_MAX, TIMEOUT, Target,
+    AT_ONCE_MAX, Arrivals, Breaks, EXPECTED_TOKENS, Estimate, FAILURES_IN_A_ROW, LABEL_CHARS_MAX, Plan,
+    PlanError, REQUESTS_MAX, STAGES_MAX, Settings, Stage, TARGETS_MAX, TIMEOUT, Target,
 };
 pub use prices::{
     PRICE_MAX, PRICE_MIN, PRICE_PLACES_MAX, PRICE_ROWS_MAX, PRICES_BYTES_MAX, PriceError, Prices,

@@ -1,17 +1,18 @@
 //! What is to be done: who is asked what, how often, and at what pace.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256};
 use vertex_chat::types::Extra;
 use vertex_chat::{ChatRequest, Client, Json, Policy};
 
 use crate::checks::Checks;
 use crate::prompts::Prompt;
-use crate::record::{FORMAT, PlanLine, PriceLine, PromptLine, RunLine, SettingsLine, TargetLine};
+use crate::record::{FORMAT, PlanLine, PriceLine, PromptLine, RunLine, SettingsLine, TargetLine, TokensLine};
 use crate::score::{Judge, Scoring};
 
 /// The most targets of a run.
@@ -28,6 +29,12 @@ pub const TIMEOUT: Duration = Duration::from_secs(600);
 pub const FAILURES_IN_A_ROW: u64 = 20;
 /// How many tokens an answer is expected to have when nobody says how many, for an estimate of its cost.
 pub const EXPECTED_TOKENS: u64 = 500;
+/// How many tokens a judge is expected to say, thinking included.
+const JUDGE_TOKENS: u64 = 300;
+/// How many tokens a picture, a sound or a file in a prompt is taken for: Gemini counts 258 for a small picture.
+const MEDIA_TOKENS: u64 = 258;
+/// The longest name of a target, in characters.
+pub const LABEL_CHARS_MAX: usize = 500;
 /// About how many bytes of a prompt are a token, for an estimate: English text has four.
 const BYTES_PER_TOKEN: u64 = 4;
 
@@ -302,6 +309,28 @@ pub struct Estimate {
     pub cost: Option<f64>,
 }
 
+impl Estimate {
+    fn of(target: &str) -> Self {
+        Self {
+            target: target.to_owned(),
+            requests: 0,
+            prompt_tokens: 0,
+            completion_tokens: 0,
+            cost: Some(0.0),
+        }
+    }
+
+    fn add(&mut self, times: u64, tokens: &TokensLine, price: Option<&PriceLine>) {
+        self.requests = self.requests.saturating_add(times);
+        self.prompt_tokens = self.prompt_tokens.saturating_add(tokens.prompt.saturating_mul(times));
+        self.completion_tokens =
+            self.completion_tokens.saturating_add(tokens.completion.saturating_mul(times));
+        #[expect(clippy::cast_precision_loss, reason = "a plan has fewer requests than 2^53")]
+        let cost = price.and_then(|it| it.cost(tokens)).map(|it| it * times as f64);
+        self.cost = self.cost.zip(cost).map(|(sum, cost)| sum + cost);
+    }
+}
+
 /// Where a request stands in a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -326,6 +355,16 @@ impl Plan {
             return wrong(format!("there are {} models to compare; name 1 to {TARGETS_MAX}", targets.len()));
         }
         for (place, target) in targets.iter().enumerate() {
+            if target.label.is_empty()
+                || target.label.chars().count() > LABEL_CHARS_MAX
+                || target.label.contains(char::is_control)
+            {
+                return wrong(format!(
+                    "the name of model {} is empty, longer than {LABEL_CHARS_MAX} characters, or has control characters; \
+                     write NAME=… before it",
+                    place + 1
+                ));
+            }
             if targets[..place].iter().any(|it| it.label == target.label) {
                 return wrong(format!("two models are called `{}`; write NAME=… before one", target.label));
             }
@@ -353,6 +392,9 @@ impl Plan {
         if settings.repeat == 0 {
             return wrong("a prompt is asked once or more, not 0 times".to_owned());
         }
+        if settings.timeout.is_zero() {
+            return wrong("a request may take 0 seconds; give it some".to_owned());
+        }
         if settings.budget.is_some_and(|it| !it.is_finite() || it < 0.0) {
             return wrong("the budget is a number of US dollars, 0 or more".to_owned());
         }
@@ -375,7 +417,7 @@ impl Plan {
         }
         let parameters = fields(settings.parameters.as_ref(), "the parameters")?;
         let mut checks = Vec::with_capacity(prompts.len());
-        let mut last: Option<(Json, Arc<Checks>)> = None;
+        let mut known: HashMap<String, Arc<Checks>> = HashMap::new();
         for place in 0..prompts.len() {
             let named =
                 |error: &dyn fmt::Display| PlanError(format!("{}: {error}", name_of(&prompts, place)));
@@ -385,12 +427,15 @@ impl Plan {
             // Prompts mostly share their schema and their tools, and validators are large.
             let messages = std::mem::take(&mut request.messages);
             let key = Json::from_serialize(&request).map_err(|error| named(&error))?;
-            let check = match &last {
-                Some((known, check)) if *known == key => Arc::clone(check),
-                _ => Arc::new(Checks::of(&request).map_err(|error| named(&error))?),
+            let check = match known.get(key.as_str()) {
+                Some(check) => Arc::clone(check),
+                None => {
+                    let check = Arc::new(Checks::of(&request).map_err(|error| named(&error))?);
+                    known.insert(key.as_str().to_owned(), Arc::clone(&check));
+                    check
+                }
             };
-            checks.push(Arc::clone(&check));
-            last = Some((key, check));
+            checks.push(check);
             request.messages = messages;
             prompts[place].request = request;
         }
@@ -426,6 +471,17 @@ impl Plan {
     fn requests(&self) -> u128 {
         let sizes = [self.settings.stages.len(), self.targets.len(), self.prompts.len()];
         sizes.into_iter().map(|it| it as u128).product::<u128>() * u128::from(self.settings.repeat)
+    }
+
+    /// Takes the prices with which a run was begun: all of it is counted with the same.
+    pub(crate) fn adopt_prices(&mut self, head: &RunLine) {
+        for (target, line) in self.targets.iter_mut().zip(&head.targets) {
+            target.price.clone_from(&line.price);
+        }
+        if let (Some((_, target)), Some((line, _))) = (&mut self.settings.judge, &head.settings.judge) {
+            target.price.clone_from(&line.price);
+        }
+        self.settings.prices.clone_from(&head.settings.prices);
     }
 
     /// How many requests the run has.
@@ -475,44 +531,74 @@ impl Plan {
         Ok(request)
     }
 
-    /// What the run is expected to cost, target by target: prompts by their length, answers by `max_tokens`, or what was
-    /// said to be expected, or [`EXPECTED_TOKENS`].
+    /// What the run is expected to cost, target by target, and then the judge: prompts by their length, answers by what was
+    /// said to be expected, or the limit of tokens, or [`EXPECTED_TOKENS`].
     #[must_use]
     pub fn estimate(&self) -> Vec<Estimate> {
-        let times = self.settings.repeat * self.settings.stages.len() as u64;
-        let of = |target: &Target| {
-            let mut estimate = Estimate {
-                target: target.label.clone(),
-                requests: 0,
-                prompt_tokens: 0,
-                completion_tokens: 0,
-                cost: Some(0.0),
-            };
+        let times = self.settings.repeat.saturating_mul(self.settings.stages.len() as u64);
+        let mut judged = Estimate::of("the judge");
+        let mut estimates = Vec::new();
+        for target in &self.targets {
+            let mut estimate = Estimate::of(&target.label);
             for prompt in &self.prompts {
-                let tokens = self.expected(prompt);
-                estimate.requests += times;
-                estimate.prompt_tokens += tokens.prompt * times;
-                estimate.completion_tokens += tokens.completion * times;
-                let cost = target.price.as_ref().and_then(|it| it.cost(&tokens));
-                #[expect(clippy::cast_precision_loss, reason = "a plan has fewer requests than 2^53")]
-                let cost = cost.map(|it| it * times as f64);
-                estimate.cost = estimate.cost.zip(cost).map(|(sum, cost)| sum + cost);
+                let tokens = self.expected(prompt, target);
+                estimate.add(times, &tokens, target.price.as_ref());
+                if let Some((_, judge)) = &self.settings.judge {
+                    judged.add(times, &self.expected_of_judge(&tokens), judge.price.as_ref());
+                }
             }
-            estimate
-        };
-        self.targets.iter().map(of).collect()
+            estimates.push(estimate);
+        }
+        if let Some((_, judge)) = &self.settings.judge {
+            judged.target = format!("the judge, {}", judge.label);
+            estimates.push(judged);
+        }
+        estimates
     }
 
-    /// About how many tokens one request of a prompt takes.
-    pub(crate) fn expected(&self, prompt: &Prompt) -> crate::record::TokensLine {
-        let request = &prompt.request;
-        let bytes = Json::from_serialize(&request.messages).map_or(0, |it| it.as_str().len());
+    /// About how many tokens judging an answer of so many takes.
+    fn expected_of_judge(&self, answer: &TokensLine) -> TokensLine {
+        let template = self.settings.judge.as_ref().map_or(0, |(judge, _)| judge.template().len() as u64);
+        let prompt = answer
+            .prompt
+            .saturating_add(answer.completion)
+            .saturating_add(template.div_ceil(BYTES_PER_TOKEN));
+        TokensLine { prompt, cached: 0, completion: JUDGE_TOKENS, reasoning: 0 }
+    }
+
+    /// What one request to a target is expected to cost, its judgement included; `None` when a price is not known.
+    pub(crate) fn expected_cost(&self, place: Place) -> Option<f64> {
+        let target = &self.targets[place.target];
+        let tokens = self.expected(&self.prompts[place.prompt], target);
+        let own = target.price.as_ref()?.cost(&tokens)?;
+        match &self.settings.judge {
+            None => Some(own),
+            Some((_, judge)) => Some(own + judge.price.as_ref()?.cost(&self.expected_of_judge(&tokens))?),
+        }
+    }
+
+    /// About how many tokens one request of a prompt to a target takes.
+    fn expected(&self, prompt: &Prompt, target: &Target) -> TokensLine {
+        let own = self.request(&prompt.request, target);
+        let request = own.as_ref().unwrap_or(&prompt.request);
+        let mut bytes = 0;
+        let mut media = 0;
+        for message in &request.messages {
+            if let Some(content) = message.content.get() {
+                bytes += content.text().len();
+                media += content.parts().iter().filter(|it| it.text.is_none()).count();
+            }
+            bytes += message.tool_calls.iter().flatten().map(|it| it.arguments().len()).sum::<usize>();
+        }
+        let beside = (&request.tools, &request.functions, &request.response_format);
+        let nothing = "[null,null,null]".len();
+        bytes += Json::from_serialize(&beside).map_or(0, |it| it.as_str().len().saturating_sub(nothing));
         let limit =
             request.max_completion_tokens.or(request.max_tokens).and_then(|it| u64::try_from(it).ok());
         let expected = self.settings.expected_tokens.or(limit).unwrap_or(EXPECTED_TOKENS);
         let choices = request.n.and_then(|it| u64::try_from(it).ok()).unwrap_or(1);
-        crate::record::TokensLine {
-            prompt: (bytes as u64).div_ceil(BYTES_PER_TOKEN),
+        TokensLine {
+            prompt: (bytes as u64).div_ceil(BYTES_PER_TOKEN) + media as u64 * MEDIA_TOKENS,
             cached: 0,
             completion: expected.saturating_mul(choices),
             reasoning: 0,
@@ -540,15 +626,13 @@ impl Plan {
             prices: settings.prices.clone(),
         };
         let targets: Vec<TargetLine> = self.targets.iter().map(Target::line).collect();
-        // Where prices are from may change between sessions, and so may a port of this machine's.
-        let without_prices: Vec<TargetLine> =
-            targets.iter().map(|it| TargetLine { price: None, url: String::new(), ..it.clone() }).collect();
+        // What it costs may have changed between sessions, and so may a port of this machine.
+        let lasting =
+            |it: &TargetLine| TargetLine { price: None, url: without_own_port(&it.url), ..it.clone() };
+        let lasting_targets: Vec<TargetLine> = targets.iter().map(lasting).collect();
         let hashed = SettingsLine {
             prices: String::new(),
-            judge: line
-                .judge
-                .clone()
-                .map(|(judge, prompt)| (TargetLine { price: None, url: String::new(), ..judge }, prompt)),
+            judge: line.judge.as_ref().map(|(judge, prompt)| (lasting(judge), prompt.clone())),
             ..line.clone()
         };
         RunLine {
@@ -561,7 +645,7 @@ impl Plan {
             requests: self.size(),
             prompts: self.prompts.len() as u64,
             plan: PlanLine {
-                targets: hash([Json::from_serialize(&without_prices)]),
+                targets: hash([Json::from_serialize(&lasting_targets)]),
                 prompts: hash(self.prompts.iter().map(|it| Json::from_serialize(&prompt_line(0, it)))),
                 settings: hash([Json::from_serialize(&(hashed, settings.seed))]),
             },
@@ -610,13 +694,22 @@ fn overlaid(mut base: Extra, own: &Extra) -> Result<ChatRequest, vertex_chat::ty
     Json::from_serialize(&base).and_then(|it| it.parse_as::<ChatRequest>())
 }
 
+/// A URL; of a server on this machine without the port, which the next emulator has another of.
+fn without_own_port(url: &str) -> String {
+    match url.parse::<http::Uri>() {
+        Ok(uri) if matches!(uri.host(), Some("127.0.0.1" | "localhost" | "[::1]")) => {
+            format!("this machine{}", uri.path())
+        }
+        _ => url.to_owned(),
+    }
+}
+
 /// SHA-256 of JSON documents, its first 16 bytes in hexadecimal.
 fn hash<E>(documents: impl IntoIterator<Item = Result<Json, E>>) -> String {
-    let mut all = String::new();
+    let mut hash = Context::new(&SHA256);
     for document in documents {
-        all.push_str(document.as_ref().map_or("", Json::as_str));
-        all.push('\n');
+        hash.update(document.as_ref().map_or("", Json::as_str).as_bytes());
+        hash.update(b"\n");
     }
-    let digest = digest(&SHA256, all.as_bytes());
-    digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }

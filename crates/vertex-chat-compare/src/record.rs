@@ -195,6 +195,9 @@ pub struct ResultLine {
     /// When the first token came; only of streams.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_token_us: Option<u64>,
+    /// When the first token came that is no thought; only of streams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_text_us: Option<u64>,
     /// When the last token came; only of streams.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_token_us: Option<u64>,
@@ -235,6 +238,9 @@ pub struct ResultLine {
     /// US dollars; without it the cost is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<f64>,
+    /// US dollars that it takes from the budget, where there is one: what is not known counts as expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub charged: Option<f64>,
     /// What was dropped or rewritten before it was sent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,

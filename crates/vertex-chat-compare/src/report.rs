@@ -116,6 +116,8 @@ pub struct Figures {
     pub cost: Option<f64>,
     /// Answers whose cost is unknown.
     pub without_cost: u64,
+    /// US dollars that the judge took for scoring them, as far as that is known; not in `cost`.
+    pub judge_cost: Option<f64>,
     /// US dollars for a thousand answers; `None` when that of any answer is unknown.
     pub cost_per_thousand: Option<f64>,
     /// The mean score, 0 to 1, of the answers that were scored.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{Sender, channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use vertex_chat::transport::Clock;
 use vertex_chat::types::{ChatCompletionChunk, ResponseMessage};
@@ -22,6 +22,14 @@ use crate::record::{CallLine, ErrorLine, ResultLine, ScoreLine, StopLine, Tokens
 pub const MESSAGE_CHARS_MAX: usize = 500;
 /// How many results wait to be written before requests wait too.
 const RESULTS_WAITING_MAX: usize = 1024;
+/// How many answers the judge is asked about at once.
+const JUDGED_AT_ONCE: usize = 8;
+/// How many answers of one worker wait for the judge before the worker waits too.
+const JUDGED_LATER_MAX: usize = 256;
+/// What no other request to the same target will be spared: the first ends it, and is asked again when the run goes on.
+const HOPELESS: [&str; 4] = ["credentials", "configuration", "http_401", "http_403"];
+/// Failures that nobody is charged for: nothing was sent, or the server refused.
+const FREE: [&str; 4] = ["rejected", "credentials", "configuration", "rate_limited"];
 
 /// What is told while it runs.
 #[derive(Debug)]
@@ -33,7 +41,7 @@ pub(crate) enum Told {
 }
 
 /// A target that breaks at the end of a stage does so by what all sessions saw of it; whoever keeps count says why.
-pub(crate) type Broken<'a> = &'a mut dyn FnMut(usize, &str) -> Option<String>;
+pub(crate) type Broken<'a> = &'a mut dyn FnMut(usize, &str) -> Option<(String, bool)>;
 
 /// What all requests of a session share.
 struct Shared {
@@ -47,6 +55,9 @@ struct Shared {
     lanes: Vec<Lane>,
     money: Mutex<Money>,
     is_out_of_money: AtomicBool,
+    /// Told when money was booked, and when a target is asked no more.
+    changed: Notify,
+    judging: Semaphore,
 }
 
 /// One target, as the run sees it.
@@ -93,6 +104,8 @@ impl Session {
             lanes,
             money: Mutex::new(Money { spent, reserved: 0.0 }),
             is_out_of_money: AtomicBool::new(false),
+            changed: Notify::new(),
+            judging: Semaphore::new(JUDGED_AT_ONCE),
         }))
     }
 
@@ -107,7 +120,7 @@ impl Session {
     pub(crate) async fn run<E>(
         &self,
         mut told: impl FnMut(Told) -> Result<(), E>,
-        mut broken: impl FnMut(usize, &str) -> Option<String>,
+        mut broken: impl FnMut(usize, &str) -> Option<(String, bool)>,
     ) -> Result<&'static str, E> {
         let plan = &self.0.plan;
         let targets: Vec<usize> = (0..plan.targets().len()).collect();
@@ -122,8 +135,12 @@ impl Session {
                 self.end_of_stage(number, group, &mut told, &mut broken)?;
             }
         }
-        let all_stopped = self.0.lanes.iter().all(|it| it.is_stopped.load(Ordering::Relaxed));
-        Ok(if all_stopped { "every model broke" } else { "complete" })
+        let stopped = self.0.lanes.iter().filter(|it| it.is_stopped.load(Ordering::Relaxed)).count();
+        Ok(match stopped {
+            0 => "complete",
+            it if it == self.0.lanes.len() => "every model broke",
+            _ => "complete, but for models that broke",
+        })
     }
 
     /// Asks some targets at one pace until each has been asked everything.
@@ -166,13 +183,13 @@ impl Session {
             if lane.is_stopped.load(Ordering::Relaxed) {
                 continue;
             }
-            if let Some(reason) = broken(stage, label) {
+            if let Some((reason, for_good)) = broken(stage, label) {
                 lane.is_stopped.store(true, Ordering::Relaxed);
                 told(Told::Stop(StopLine {
                     target: label.to_owned(),
                     stage: stage as u64,
                     reason,
-                    for_good: true,
+                    for_good,
                 }))?;
             }
         }
@@ -220,12 +237,22 @@ impl Shared {
 
     /// One request after the other, until there is none left.
     async fn work(self: Arc<Self>, stage: usize, target: usize, next: &AtomicU64, sender: &Sender<Told>) {
+        // Whoever waits for the judge asks nobody meanwhile, so nobody waits.
+        let mut judging = JoinSet::new();
         while self.may_ask(target) {
-            let Some(number) = self.take(stage, target, next) else { return };
-            let Some(reserved) = self.reserve(number) else { return };
+            let Some(number) = self.take(stage, target, next) else { break };
+            let Some(reserved) = self.reserve(number).await else { break };
             let due = self.clock.monotonic();
-            self.ask_and_tell(number, due, reserved, sender).await;
+            let result = self.ask(number, due).await;
+            if let Some(result) = self.settle(result, reserved, sender).await {
+                while judging.len() >= JUDGED_LATER_MAX {
+                    judging.join_next().await;
+                }
+                judging.spawn(Arc::clone(&self).judge_and_tell(result, reserved, sender.clone()));
+            }
+            while judging.try_join_next().is_some() {}
         }
+        while judging.join_next().await.is_some() {}
     }
 
     /// Requests that begin at a rate, whatever becomes of those before.
@@ -251,17 +278,27 @@ impl Shared {
             };
             let wait = due.saturating_sub(self.clock.monotonic());
             if !wait.is_zero() {
-                self.clock.sleep(wait).await;
+                tokio::select! {
+                    () = self.clock.sleep(wait) => {}
+                    () = self.until_stopped(target) => break,
+                }
             }
             let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
             if !self.may_ask(target) {
                 break;
             }
-            let Some(reserved) = self.reserve(number) else { break };
+            let Some(reserved) = self.reserve(number).await else { break };
+            while tasks.len() >= at_once + JUDGED_LATER_MAX {
+                tasks.join_next().await;
+            }
             let (shared, sender) = (Arc::clone(&self), sender.clone());
             tasks.spawn(async move {
-                let _permit: OwnedSemaphorePermit = permit;
-                shared.ask_and_tell(number, due, reserved, &sender).await;
+                let permit: OwnedSemaphorePermit = permit;
+                let result = shared.ask(number, due).await;
+                drop(permit);
+                if let Some(result) = shared.settle(result, reserved, &sender).await {
+                    shared.judge_and_tell(result, reserved, sender).await;
+                }
             });
             while tasks.try_join_next().is_some() {}
         }
@@ -272,69 +309,134 @@ impl Shared {
         self.money.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets aside what a request is expected to cost; `None` when the budget has no room for it.
-    fn reserve(&self, number: u64) -> Option<f64> {
+    /// Sets aside what a request is expected to cost, once there is room for it; `None` when there will be none.
+    async fn reserve(&self, number: u64) -> Option<f64> {
         let Some(budget) = self.plan.settings().budget else { return Some(0.0) };
-        let place = self.plan.place(number);
-        let target = &self.plan.targets()[place.target];
-        let expected = self.plan.expected(&self.plan.prompts()[place.prompt]);
-        let cost = target.price().and_then(|it| it.cost(&expected)).unwrap_or(0.0);
-        let mut money = self.money();
-        if money.spent + money.reserved + cost > budget {
-            self.is_out_of_money.store(true, Ordering::Relaxed);
-            return None;
+        // A plan with a budget has all prices.
+        let cost = self.plan.expected_cost(self.plan.place(number)).unwrap_or(budget);
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.is_out_of_money.load(Ordering::Relaxed) {
+                return None;
+            }
+            {
+                let mut money = self.money();
+                if money.spent + cost > budget {
+                    self.is_out_of_money.store(true, Ordering::Relaxed);
+                    self.changed.notify_waiters();
+                    return None;
+                }
+                if money.spent + money.reserved + cost <= budget {
+                    money.reserved += cost;
+                    return Some(cost);
+                }
+            }
+            // What was set aside for others may not be needed.
+            changed.await;
         }
-        money.reserved += cost;
-        Some(cost)
     }
 
     /// Books what a request did cost; what is not known counts as expected.
-    fn book(&self, reserved: f64, result: &ResultLine) {
+    fn book(&self, reserved: f64, result: &mut ResultLine) {
         if self.plan.settings().budget.is_none() {
             return;
         }
-        let judged = result.score.as_ref().and_then(|it| it.judge_cost).unwrap_or(0.0);
-        let mut money = self.money();
-        money.reserved -= reserved;
-        money.spent += match (&result.error, result.cost) {
-            (_, Some(cost)) => cost + judged,
-            (None, None) => reserved + judged,
-            // What was refused is not charged.
-            (Some(_), None) => judged,
+        let judged = result.score.as_ref().and_then(|it| it.judge_cost);
+        let has_judge = self.plan.settings().judge.is_some();
+        let is_free = |kind: &str| FREE.contains(&kind) || kind.starts_with("http_");
+        let charged = match (&result.error, result.cost, judged) {
+            (Some(error), None, _) if is_free(&error.kind) => 0.0,
+            (None, Some(cost), Some(judged)) => cost + judged,
+            (None, Some(cost), None) if !has_judge => cost,
+            (Some(_), Some(cost), _) => cost,
+            // A request that broke off was worked on.
+            _ => reserved,
         };
+        result.charged = Some(charged);
+        {
+            let mut money = self.money();
+            money.reserved -= reserved;
+            money.spent += charged;
+        }
+        self.changed.notify_waiters();
     }
 
-    async fn ask_and_tell(&self, number: u64, due: Duration, reserved: f64, sender: &Sender<Told>) {
-        let place = self.plan.place(number);
-        let result = self.ask(number, due, reserved).await;
-        let lane = &self.lanes[place.target];
-        let failures = match &result.error {
-            None => {
-                lane.failures_in_a_row.store(0, Ordering::Relaxed);
-                0
+    /// Until a target is asked no more.
+    async fn until_stopped(&self, target: usize) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if !self.may_ask(target) {
+                return;
             }
-            Some(_) => lane.failures_in_a_row.fetch_add(1, Ordering::Relaxed) + 1,
+            changed.await;
+        }
+    }
+
+    /// Says what came of a request, or gives it back when the judge is to see it first.
+    async fn settle(
+        &self,
+        mut result: ResultLine,
+        reserved: f64,
+        sender: &Sender<Told>,
+    ) -> Option<ResultLine> {
+        let place = self.plan.place(result.request);
+        let lane = &self.lanes[place.target];
+        let stop = |reason: String| {
+            let target = result.target.clone();
+            Told::Stop(StopLine { target, stage: place.stage as u64, reason, for_good: false })
+        };
+        let Some(error) = &result.error else {
+            lane.failures_in_a_row.store(0, Ordering::Relaxed);
+            if self.plan.settings().judge.is_some() {
+                return Some(result);
+            }
+            self.book(reserved, &mut result);
+            // Nobody listens any more when the run has ended.
+            let _ = sender.send(Told::Result(Box::new(result))).await;
+            return None;
+        };
+        let failures = lane.failures_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+        let is_hopeless = HOPELESS.contains(&error.kind.as_str());
+        let reason = match is_hopeless {
+            true => format!("{}: {}", error.kind, error.message),
+            false => format!("{failures} requests in a row have failed"),
         };
         // Before anybody else asks it again, and told once.
-        let has_broken = failures > 0
-            && failures >= self.plan.settings().breaks.in_a_row
+        let has_broken = (is_hopeless || failures >= self.plan.settings().breaks.in_a_row)
             && !lane.is_stopped.swap(true, Ordering::Relaxed);
-        let target = result.target.clone();
-        // Nobody listens any more when the run has ended.
-        let _ = sender.send(Told::Result(Box::new(result))).await;
-        if has_broken {
-            let reason = format!("{failures} requests in a row have failed");
-            let _ = sender
-                .send(Told::Stop(StopLine { target, stage: place.stage as u64, reason, for_good: false }))
-                .await;
+        let stop = has_broken.then(|| stop(reason));
+        self.book(reserved, &mut result);
+        self.changed.notify_waiters();
+        if !is_hopeless {
+            let _ = sender.send(Told::Result(Box::new(result))).await;
         }
+        if let Some(stop) = stop {
+            let _ = sender.send(stop).await;
+        }
+        None
+    }
+
+    /// Has the judge see an answer, and says what came of both.
+    async fn judge_and_tell(self: Arc<Self>, mut result: ResultLine, reserved: f64, sender: Sender<Told>) {
+        let place = self.plan.place(result.request);
+        if let Ok(_permit) = self.judging.acquire().await
+            && let Some(score) = self.judge(place.prompt, &result).await
+        {
+            result.score = Some(score);
+        }
+        self.book(reserved, &mut result);
+        let _ = sender.send(Told::Result(Box::new(result))).await;
     }
 
     fn since_began(&self) -> u64 {
         micros(self.clock.monotonic().saturating_sub(self.began))
     }
 
-    async fn ask(&self, number: u64, due: Duration, reserved: f64) -> ResultLine {
+    async fn ask(&self, number: u64, due: Duration) -> ResultLine {
         let place = self.plan.place(number);
         let target = &self.plan.targets()[place.target];
         let prompt = &self.plan.prompts()[place.prompt];
@@ -355,7 +457,6 @@ impl Shared {
                 result.ended_us = result.begun_us;
                 result.error =
                     Some(ErrorLine { kind: "rejected".to_owned(), message: shortened(&error.to_string()) });
-                self.book(reserved, &result);
                 return result;
             }
         };
@@ -372,13 +473,9 @@ impl Shared {
             Ok(completion) => {
                 describe(&completion, target, &mut result);
                 self.plan.check(place.prompt, &mut result);
-                if let Some(score) = self.judge(place.prompt, &result).await {
-                    result.score = Some(score);
-                }
             }
             Err(error) => fail(&error, &mut result),
         }
-        self.book(reserved, &result);
         result
     }
 
@@ -412,10 +509,14 @@ impl Shared {
         let mut is_too_large = None;
         while let Some(chunk) = stream.next().await {
             let chunk = chunk?;
-            if has_tokens(&chunk) {
+            let (says, thinks) = brings(&chunk);
+            if says || thinks {
                 let now = self.since_began();
                 result.first_token_us.get_or_insert(now);
-                result.last_token_us = Some(now);
+                if says {
+                    result.first_text_us.get_or_insert(now);
+                    result.last_token_us = Some(now);
+                }
             }
             if let Err(error) = whole.push(chunk) {
                 is_too_large = Some(error.to_string());
@@ -471,7 +572,7 @@ fn said(result: &ResultLine) -> String {
 
 /// A conversation in one text, for a judge.
 fn conversation(request: &ChatRequest) -> String {
-    let texts = crate::summary::messages(request);
+    let texts = crate::summary::messages(request, usize::MAX);
     match texts.as_slice() {
         [(role, text)] if role == "user" => text.clone(),
         several => {
@@ -480,16 +581,18 @@ fn conversation(request: &ChatRequest) -> String {
     }
 }
 
-/// Whether a chunk brings anything of the answer itself.
-fn has_tokens(chunk: &ChatCompletionChunk) -> bool {
-    chunk.choices.iter().filter_map(|it| it.delta.as_ref()).any(|delta| {
+/// Whether a chunk brings something of the answer itself, and of what the model thought.
+fn brings(chunk: &ChatCompletionChunk) -> (bool, bool) {
+    let mut brought = (false, false);
+    for delta in chunk.choices.iter().filter_map(|it| it.delta.as_ref()) {
         let text = delta.content.get().is_some_and(|it| !it.is_empty());
         let refusal = delta.refusal.get().is_some_and(|it| !it.is_empty());
-        let thinking =
-            [&delta.reasoning_content, &delta.reasoning].into_iter().flatten().any(|it| !it.is_empty());
         let calls = delta.tool_calls.as_ref().is_some_and(|it| !it.is_empty());
-        text || refusal || thinking || calls || delta.function_call.is_some() || delta.audio.is_some()
-    })
+        brought.0 |= text || refusal || calls || delta.function_call.is_some() || delta.audio.is_some();
+        brought.1 |=
+            [&delta.reasoning_content, &delta.reasoning].into_iter().flatten().any(|it| !it.is_empty());
+    }
+    brought
 }
 
 fn note_meta(meta: &Meta, result: &mut ResultLine) {

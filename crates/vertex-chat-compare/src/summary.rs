@@ -1,6 +1,7 @@
 //! From the lines of runs to a report, in bounded memory however many lines there are.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::differ::{Said, Variety, difference, pieces};
 use crate::journal::{JournalError, Line, read};
 use crate::plan::Breaks;
 use crate::record::{PromptLine, ResultLine, RunLine};
-use crate::report::{AnswerReport, Figures, PromptReport, Report, RunReport, TargetReport};
+use crate::report::{AnswerReport, Difference, Figures, PromptReport, Report, RunReport, TargetReport};
 use crate::stats::Series;
 
 /// How many prompts a report shows with their answers.
@@ -55,7 +56,23 @@ struct TargetSummary {
 struct PromptSummary {
     line: PromptLine,
     /// By target: the first answer, in the order of the plan, and how many different ones there were.
-    answers: BTreeMap<usize, (ResultLine, Variety)>,
+    answers: BTreeMap<usize, (First, Variety)>,
+}
+
+/// A first answer as it is shown, and what tells the whole of it from others where it is cut.
+#[derive(Debug)]
+struct First {
+    shown: ResultLine,
+    whole: u64,
+}
+
+impl First {
+    fn of(result: &ResultLine) -> Self {
+        let mut hasher = DefaultHasher::new();
+        result.content.hash(&mut hasher);
+        result.refusal.hash(&mut hasher);
+        Self { shown: shown(result), whole: hasher.finish() }
+    }
 }
 
 /// How often there was which word.
@@ -105,7 +122,8 @@ impl Tally {
                 (session, first.min(began), last.max(result.ended_us))
             }
             span => {
-                self.earlier += span.map_or(0, |(_, first, last)| last - first);
+                let before = span.map_or(0, |(_, first, last)| last.saturating_sub(first));
+                self.earlier = self.earlier.saturating_add(before);
                 (result.session, began, result.ended_us.max(began))
             }
         });
@@ -131,10 +149,10 @@ impl Tally {
         match &result.tokens {
             None => figures.without_usage += 1,
             Some(tokens) => {
-                figures.prompt_tokens += tokens.prompt;
-                figures.cached_tokens += tokens.cached;
-                figures.completion_tokens += tokens.completion;
-                figures.reasoning_tokens += tokens.reasoning;
+                figures.prompt_tokens = figures.prompt_tokens.saturating_add(tokens.prompt);
+                figures.cached_tokens = figures.cached_tokens.saturating_add(tokens.cached);
+                figures.completion_tokens = figures.completion_tokens.saturating_add(tokens.completion);
+                figures.reasoning_tokens = figures.reasoning_tokens.saturating_add(tokens.reasoning);
             }
         }
         if let Some(rate) = tokens_per_second(result) {
@@ -149,6 +167,9 @@ impl Tally {
             figures.json_asked += 1;
             figures.json_valid += u64::from(fault.is_empty());
         }
+        if let Some(cost) = result.score.as_ref().and_then(|it| it.judge_cost) {
+            *figures.judge_cost.get_or_insert(0.0) += cost;
+        }
         if let Some(score) = result.score.as_ref().and_then(|it| it.value) {
             figures.scored += 1;
             self.score_sum += score;
@@ -156,8 +177,8 @@ impl Tally {
     }
 
     fn seconds(&self) -> f64 {
-        let running = self.span.map_or(0, |(_, first, last)| last - first);
-        float(self.earlier + running) / 1e6
+        let running = self.span.map_or(0, |(_, first, last)| last.saturating_sub(first));
+        float(self.earlier.saturating_add(running)) / 1e6
     }
 
     /// `hour` is the price of the machine's hour, where that is how the target is paid.
@@ -194,7 +215,8 @@ impl TargetSummary {
 
 /// Tokens per second of one answer after its first token; `None` where that cannot be said.
 fn tokens_per_second(result: &ResultLine) -> Option<f64> {
-    let (first, last) = (result.first_token_us?, result.last_token_us?);
+    // Thoughts have a speed of their own, and often none that shows.
+    let (first, last) = (result.first_text_us?, result.last_token_us?);
     let tokens = result.tokens?.completion;
     (last > first && tokens >= 2).then(|| float(tokens - 1) / (float(last - first) / 1e6))
 }
@@ -262,8 +284,8 @@ impl Summary {
     fn add_result(&mut self, result: &ResultLine) {
         let Some(place) = self.place(&result.target) else { return };
         self.results += 1;
-        self.spent += result.cost.unwrap_or(0.0);
-        self.spent += result.score.as_ref().and_then(|it| it.judge_cost).unwrap_or(0.0);
+        let judged = result.score.as_ref().and_then(|it| it.judge_cost).unwrap_or(0.0);
+        self.spent += result.charged.unwrap_or_else(|| result.cost.unwrap_or(0.0) + judged);
         let target = &mut self.targets[place];
         target.all.add(result);
         if let Some(stage) = usize::try_from(result.stage).ok().and_then(|it| target.stages.get_mut(it)) {
@@ -283,9 +305,9 @@ impl Summary {
         }
         let Some(prompt) = self.prompts.get_mut(&result.prompt) else { return };
         let (first, variety) =
-            prompt.answers.entry(place).or_insert_with(|| (shown(result), Variety::default()));
-        if result.request < first.request {
-            *first = shown(result);
+            prompt.answers.entry(place).or_insert_with(|| (First::of(result), Variety::default()));
+        if result.request < first.shown.request {
+            *first = First::of(result);
         }
         if result.error.is_none() {
             variety.add(&said(result));
@@ -321,8 +343,8 @@ impl Summary {
         self.head.targets.get(place)?.price.as_ref()?.hour
     }
 
-    /// Why a target is to be asked no more after a stage, if it has broken there.
-    pub(crate) fn broken(&self, label: &str, stage: usize, breaks: &Breaks) -> Option<String> {
+    /// Why a target is to be asked no more after a stage, if it has broken there, and whether for good.
+    pub(crate) fn broken(&self, label: &str, stage: usize, breaks: &Breaks) -> Option<(String, bool)> {
         let tally = self.targets.get(self.place(label)?)?.stages.get(stage)?;
         let figures = &tally.figures;
         if figures.requests == 0 {
@@ -330,11 +352,13 @@ impl Summary {
         }
         let share = float(figures.errors) / float(figures.requests);
         if share > breaks.errors {
-            return Some(format!("{} of {} requests have failed", figures.errors, figures.requests));
+            // Found anew when the run goes on, from the same lines.
+            return Some((format!("{} of {} requests have failed", figures.errors, figures.requests), false));
         }
         let p99 = tally.total.spread(MICROSECOND)?.p99.value;
         let limit = breaks.p99.as_ref().map(Duration::as_secs_f64)?;
-        (p99 > limit).then(|| format!("the 99th percentile of the total time is {p99} s, above {limit} s"))
+        let reason = format!("the 99th percentile of the total time is {p99} s, above {limit} s");
+        (p99 > limit).then_some((reason, true))
     }
 
     /// The report of this run alone.
@@ -345,7 +369,7 @@ impl Summary {
 }
 
 /// By target: the first answer, and how many different ones there were.
-type Answers<'a> = BTreeMap<usize, (&'a ResultLine, &'a Variety)>;
+type Answers<'a> = BTreeMap<usize, (&'a First, &'a Variety)>;
 
 /// One report of several runs.
 #[must_use]
@@ -363,14 +387,22 @@ pub fn report(runs: &[(String, &Summary)], made: &str, program: &str) -> Report 
             end: summary.end.clone(),
         });
         report.targets.extend((0..summary.targets.len()).map(|place| target_report(summary, run, place)));
-        report.prompts_left_out += summary.head.prompts.saturating_sub(summary.prompts.len() as u64);
+        let left_out = summary.head.prompts.saturating_sub(summary.prompts.len() as u64);
+        report.prompts_left_out = report.prompts_left_out.max(left_out);
+        // Prompts of other runs only: one that stands twice in a run is two.
+        let of_others = prompts.len();
+        let mut taken = vec![false; of_others];
         for prompt in summary.prompts.values() {
             let same =
                 |it: &PromptLine| it.request == prompt.line.request && it.expected == prompt.line.expected;
-            let place = prompts.iter().position(|(line, _)| same(line)).unwrap_or_else(|| {
+            let known = (0..of_others).find(|place| !taken[*place] && same(prompts[*place].0));
+            let place = known.unwrap_or_else(|| {
                 prompts.push((&prompt.line, BTreeMap::new()));
                 prompts.len() - 1
             });
+            if let Some(taken) = taken.get_mut(place) {
+                *taken = true;
+            }
             let answers = prompt.answers.iter();
             prompts[place]
                 .1
@@ -380,12 +412,12 @@ pub fn report(runs: &[(String, &Summary)], made: &str, program: &str) -> Report 
     report.prompts = prompts
         .into_iter()
         .map(|(line, answers)| {
-            let base = answers.iter().find(|(_, (result, _))| result.error.is_none());
-            let base = base.map(|(target, (result, _))| (*target, *result));
+            let base = answers.iter().find(|(_, (first, _))| first.shown.error.is_none());
+            let base = base.map(|(target, (first, _))| (*target, *first));
             let mut prompt = prompt_report(line);
             prompt.answers = answers
                 .iter()
-                .map(|(target, (result, variety))| answer_report(*target, result, variety, base))
+                .map(|(target, (first, variety))| answer_report(*target, first, variety, base))
                 .collect();
             prompt
         })
@@ -430,14 +462,14 @@ fn prompt_report(line: &PromptLine) -> PromptReport {
     let request = line.request.parse_as::<ChatRequest>();
     PromptReport {
         name: line.id.clone().unwrap_or_else(|| (line.prompt + 1).to_string()),
-        messages: request.map(|it| messages(&it)).unwrap_or_default(),
+        messages: request.map(|it| messages(&it, SHOWN_BYTES_MAX)).unwrap_or_default(),
         expected: line.expected.clone(),
         answers: Vec::new(),
     }
 }
 
 /// Who says what in a request: texts, and what is no text by its kind.
-pub(crate) fn messages(request: &ChatRequest) -> Vec<(String, String)> {
+pub(crate) fn messages(request: &ChatRequest, bytes_max: usize) -> Vec<(String, String)> {
     let mut messages = Vec::new();
     for message in &request.messages {
         let mut text = String::new();
@@ -465,7 +497,7 @@ pub(crate) fn messages(request: &ChatRequest) -> Vec<(String, String)> {
             }
             text.push_str(&format!("[calls {}({})]", call.name(), call.arguments()));
         }
-        messages.push((message.role.as_str().to_owned(), cut(&text)));
+        messages.push((message.role.as_str().to_owned(), cut(&text, bytes_max)));
     }
     messages
 }
@@ -473,10 +505,11 @@ pub(crate) fn messages(request: &ChatRequest) -> Vec<(String, String)> {
 /// `base` is the answer that others are told from, and its target.
 fn answer_report(
     target: usize,
-    result: &ResultLine,
+    first: &First,
     variety: &Variety,
-    base: Option<(usize, &ResultLine)>,
+    base: Option<(usize, &First)>,
 ) -> AnswerReport {
+    let result = &first.shown;
     let mut answer = AnswerReport {
         target,
         pieces: Vec::new(),
@@ -487,7 +520,7 @@ fn answer_report(
         first_token: result.first_token_us.map(|it| float(it.saturating_sub(result.due_us)) / 1e6),
         total: float(result.ended_us.saturating_sub(result.due_us)) / 1e6,
         cost: result.cost,
-        tokens: result.tokens.map(|it| it.completion + it.reasoning),
+        tokens: result.tokens.map(|it| it.completion.saturating_add(it.reasoning)),
         json_fault: result.json_fault.clone(),
         score: result.score.as_ref().and_then(|it| Some((it.value?, it.why.clone()))),
         variety: variety.counts(),
@@ -500,9 +533,16 @@ fn answer_report(
         answer.pieces = pieces(None, own.content.unwrap_or_default());
         return answer;
     };
-    let base = said(base);
+    let is_same = base.whole == first.whole;
+    let base = said(&base.shown);
     answer.pieces = pieces(Some(base.content.unwrap_or_default()), own.content.unwrap_or_default());
-    answer.difference = Some(difference(&base, &own));
+    answer.difference = Some(match difference(&base, &own) {
+        // All of what is shown is in common, and what is cut off is not.
+        Difference::Same if !is_same && own.content.is_some_and(|it| it.len() > SHOWN_BYTES_MAX) => {
+            Difference::Text(1.0)
+        }
+        difference => difference,
+    });
     answer
 }
 
@@ -521,19 +561,19 @@ fn shown(result: &ResultLine) -> ResultLine {
     shown.usage = None;
     shown.changes = Vec::new();
     for text in [&mut shown.content, &mut shown.refusal].into_iter().flatten() {
-        *text = cut(text);
+        *text = cut(text, SHOWN_BYTES_MAX);
     }
     for call in &mut shown.calls {
-        call.arguments = cut(&call.arguments);
+        call.arguments = cut(&call.arguments, SHOWN_BYTES_MAX);
     }
     shown
 }
 
-fn cut(text: &str) -> String {
-    if text.len() <= SHOWN_BYTES_MAX {
+fn cut(text: &str, bytes_max: usize) -> String {
+    if text.len() <= bytes_max {
         return text.to_owned();
     }
-    let end = (0..=SHOWN_BYTES_MAX).rev().find(|it| text.is_char_boundary(*it)).unwrap_or(0);
+    let end = (0..=bytes_max).rev().find(|it| text.is_char_boundary(*it)).unwrap_or(0);
     format!("{} … ({} bytes more)", &text[..end], text.len() - end)
 }
 

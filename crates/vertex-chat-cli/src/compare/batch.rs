@@ -1,6 +1,6 @@
 //! `compare export` and `compare import`: the same prompts by Vertex AI's batch prediction.
 
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -8,9 +8,9 @@ use vertex_chat::{ChatRequest, Client};
 use vertex_chat_compare::batch::{
     BatchForm, Importer, JOB_BYTES_MAX, JOB_REQUESTS_MAX, LINE_BYTES_MAX, export as exported,
 };
-use vertex_chat_compare::{Imports, Plan, Settings, Target, begun_at, rfc3339};
+use vertex_chat_compare::{Imports, Plan, Scoring, Settings, Target, begun_at, rfc3339};
 
-use super::{PromptArguments, check_writable, common_parameters, prices, prompts, usage};
+use super::{PromptArguments, check_files, common_parameters, prices, prompts, usage, write_whole};
 use crate::{Failure, out};
 
 /// How many changes are told of.
@@ -47,6 +47,12 @@ pub(crate) struct ImportArguments {
     /// Write the run here, for `compare report`.
     #[arg(long, value_name = "FILE")]
     jsonl: PathBuf,
+    /// Prices of your own, a TOML file like the bundled one; they win over it.
+    #[arg(long, value_name = "FILE")]
+    prices: Option<PathBuf>,
+    /// Score answers by what a prompt's `expected` says, as `compare` does.
+    #[arg(long, value_name = "HOW")]
+    score: Option<String>,
     /// What the report calls the model. Else its name and `(batch)`.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -57,8 +63,14 @@ pub(crate) struct ImportArguments {
 
 impl JobArguments {
     /// The requests of the job as a plan, which nobody runs.
-    fn plan(&self, label: String, discount: Option<f64>) -> Result<Plan, Failure> {
-        let prices = prices(None, &rfc3339(std::time::SystemTime::now()))?;
+    fn plan(
+        &self,
+        label: String,
+        own_prices: Option<&Path>,
+        score: Option<&str>,
+        discount: Option<f64>,
+    ) -> Result<Plan, Failure> {
+        let prices = prices(own_prices, &rfc3339(std::time::SystemTime::now()))?;
         let price = match discount {
             None => None,
             Some(percent) if !(0.0..=100.0).contains(&percent) => {
@@ -78,6 +90,7 @@ impl JobArguments {
         settings.stream = false;
         settings.repeat = self.prompts.repeat;
         settings.parameters = Some(common_parameters(&self.prompts.parameters)?);
+        settings.scoring = score.map(Scoring::parse).transpose().map_err(usage)?;
         settings.prices = match discount {
             Some(percent) => format!("{}, less {percent} %", prices.describe()),
             None => "unknown, of a batch job".to_owned(),
@@ -99,7 +112,7 @@ fn requests(plan: &Plan) -> impl Iterator<Item = (u64, &ChatRequest)> {
 pub(crate) fn export(arguments: &ExportArguments) -> Result<(), Failure> {
     let model = &arguments.job.model;
     let form = BatchForm::of(model).map_err(usage)?;
-    let plan = arguments.job.plan(model.clone(), None)?;
+    let plan = arguments.job.plan(model.clone(), None, None, None)?;
     if plan.size() > JOB_REQUESTS_MAX as u64 {
         return Err(Failure::Usage(format!(
             "{} requests are more than the {JOB_REQUESTS_MAX} that a job takes; make several files",
@@ -107,8 +120,7 @@ pub(crate) fn export(arguments: &ExportArguments) -> Result<(), Failure> {
         )));
     }
     let path = &arguments.vertex_batch;
-    let cannot = |error: std::io::Error| Failure::Local(format!("{}: {error}", path.display()));
-    check_writable(path)?;
+    check_files(&[&Some(path.clone())], &[&arguments.job.prompts.prompts])?;
     let mut lines = Vec::new();
     let mut changes = std::collections::BTreeMap::<String, u64>::new();
     let mut bytes = 0;
@@ -129,25 +141,28 @@ pub(crate) fn export(arguments: &ExportArguments) -> Result<(), Failure> {
         lines.push(line.line);
     }
     // Written when all of it is known to be good.
-    let mut file = BufWriter::new(std::fs::File::create(path).map_err(cannot)?);
-    for line in &lines {
-        writeln!(file, "{line}").map_err(cannot)?;
-    }
-    file.flush().map_err(cannot)?;
+    let count = lines.len();
+    lines.push(String::new());
+    write_whole(path, &lines.join("\n"))?;
     for (change, count) in changes.iter().take(CHANGES_TOLD_MAX) {
         out::note(format_args!("{change} ({count} ×)"));
     }
     if changes.len() > CHANGES_TOLD_MAX {
         out::note(format_args!("and {} more changes", changes.len() - CHANGES_TOLD_MAX));
     }
-    out::line(format_args!("{}: {} requests, {bytes} bytes", path.display(), lines.len()))
+    out::line(format_args!("{}: {} requests, {bytes} bytes", path.display(), count))
 }
 
 pub(crate) fn import(arguments: &ImportArguments) -> Result<(), Failure> {
     let model = &arguments.job.model;
     let form = BatchForm::of(model).map_err(usage)?;
     let label = arguments.name.clone().unwrap_or_else(|| format!("{model} (batch)"));
-    let plan = arguments.job.plan(label, arguments.discount)?;
+    let plan = arguments.job.plan(
+        label,
+        arguments.prices.as_deref(),
+        arguments.score.as_deref(),
+        arguments.discount,
+    )?;
     let of_plan = requests(&plan).map(|(number, request)| (number, request.clone()));
     let mut importer = Importer::new(form, model, of_plan).map_err(usage)?;
     let begun = begun_at(&arguments.jsonl);

@@ -8,14 +8,20 @@ use vertex_chat_compare::{
 };
 
 use super::is_watched;
+use crate::out;
 
 /// How often the numbers beside the bars are computed anew.
 const REFRESH: Duration = Duration::from_millis(250);
+/// How often somebody who sees no bars is told how far it is.
+const TELL: Duration = Duration::from_secs(60);
 
 /// A bar for each model, with what is known of it so far.
 pub(crate) struct Bars {
     all: MultiProgress,
     bars: Vec<(String, ProgressBar, Option<Instant>)>,
+    /// When it was last said in a line how far it is; `None` when nobody wants to know.
+    told: Option<Instant>,
+    size: u64,
 }
 
 impl Bars {
@@ -35,10 +41,15 @@ impl Bars {
             (label.to_owned(), bar, None)
         };
         let bars = plan.targets().iter().map(|it| bar(it.label())).collect();
-        Self { all, bars }
+        let told = (!quiet && all.is_hidden()).then(Instant::now);
+        Self { all, bars, told, size: plan.size() }
     }
 
     pub(crate) fn add(&mut self, result: &ResultLine, summary: &Summary) {
+        if let Some(told) = self.told.as_mut().filter(|it| it.elapsed() >= TELL) {
+            *told = Instant::now();
+            out::note(format_args!("{} of {} requests have ended", summary.results(), self.size));
+        }
         let Some((label, bar, computed)) = self.bars.iter_mut().find(|(label, ..)| *label == result.target)
         else {
             return;
@@ -88,8 +99,10 @@ pub(crate) fn figures(report: &Report) -> String {
             "errors",
             "of them 429",
             "first token",
+            "p90",
             "p99",
             "total",
+            "p90",
             "p99",
             "tokens/s",
             "answers/s",
@@ -129,8 +142,10 @@ fn row(name: &str, figures: &Figures) -> Vec<String> {
         figures.errors.to_string(),
         figures.rate_limited.to_string(),
         at(&figures.first_token, |it| it.p50.value, seconds),
+        at(&figures.first_token, |it| it.p90.value, seconds),
         at(&figures.first_token, |it| it.p99.value, seconds),
         at(&figures.total, |it| it.p50.value, seconds),
+        at(&figures.total, |it| it.p90.value, seconds),
         at(&figures.total, |it| it.p99.value, seconds),
         at(&figures.tokens_per_second, |it| it.p50.value, number),
         figures.answers_per_second.map_or_else(|| "–".to_owned(), number),
@@ -157,6 +172,9 @@ fn notes(target: &TargetReport) -> String {
             "{} of {} answers are JSON by their schema",
             target.all.json_valid, target.all.json_asked
         ));
+    }
+    if let Some(cost) = target.all.judge_cost {
+        add(format!("the judge took {} beside that", dollars(cost)));
     }
     if target.all.without_usage > 0 {
         add(format!("{} answers did not say how many tokens they took", target.all.without_usage));

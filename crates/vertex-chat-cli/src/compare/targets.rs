@@ -14,6 +14,10 @@ use crate::request::Parameters;
 /// What of a word is about where a model is, and not a parameter of requests.
 const OPTIONS: [&str; 7] =
     ["project", "location", "endpoint", "host", "dialect", "api_key_env", "credentials_file"];
+/// What is no parameter of one target's, since all are asked the same.
+pub(crate) const NOT_PARAMETERS: [&str; 4] = ["messages", "model", "stream", "stream_options"];
+/// What of them is in no report's name for a target.
+const QUIET_OPTIONS: [&str; 5] = ["project", "host", "dialect", "api_key_env", "credentials_file"];
 /// The hosts whose prices the emulator's services have, by target.
 const PRICED_AS: [(&str, &str); 3] = [
     ("vertex", "aiplatform.googleapis.com"),
@@ -38,10 +42,21 @@ impl Spec {
         let wrong = |what: String| Failure::Usage(format!("`{word}`: {what}"));
         let (label, rest) = match word.split_once('=') {
             // What has been taken apart by then is no label.
-            Some((label, rest)) if !label.contains(['/', ':', '?', '#']) => (label.to_owned(), rest),
-            _ => (word.to_owned(), word),
+            Some((label, rest)) if !label.contains(['/', ':', '?', '#']) => (Some(label), rest),
+            _ => (None, word),
         };
         let is_url = rest.starts_with("http://") || rest.starts_with("https://");
+        if let (true, Some(query), Some(model)) = (is_url, rest.find('?'), rest.find('#'))
+            && query < model
+        {
+            return Err(wrong(
+                "a base URL has no `?`; parameters stand behind the model: URL#MODEL?NAME=VALUE".to_owned(),
+            ));
+        }
+        let place = rest.split('?').next().unwrap_or_default();
+        if !is_url && place.contains("://") {
+            return Err(wrong("a base URL begins with http:// or https://".to_owned()));
+        }
         let (url, rest) = match (is_url, rest.find(['#', '?'])) {
             (false, _) => (None, rest),
             (true, None) => (Some(rest.to_owned()), ""),
@@ -54,10 +69,21 @@ impl Spec {
         let (name, query) = rest.split_once('?').unwrap_or((rest, ""));
         let mut options = Vec::new();
         let mut parameters = Extra::default();
+        // What tells two words apart is in their names; where keys lie is nobody's business.
+        let mut telling = Vec::new();
         for pair in query.split('&').filter(|it| !it.is_empty()) {
             let Some((key, value)) = pair.split_once('=') else {
                 return Err(wrong(format!("`{pair}` after the `?` is not NAME=VALUE")));
             };
+            if NOT_PARAMETERS.contains(&key) {
+                return Err(wrong(format!("`{key}` is the same for all models, and said by other options")));
+            }
+            if parameters.get(key).is_some() || options.iter().any(|(it, _)| *it == key) {
+                return Err(wrong(format!("`{key}` is given twice")));
+            }
+            if !QUIET_OPTIONS.contains(&key) {
+                telling.push(pair);
+            }
             match OPTIONS.iter().find(|it| **it == key) {
                 Some(option) => options.push((*option, value.to_owned())),
                 None => {
@@ -66,8 +92,28 @@ impl Spec {
                 }
             }
         }
+        let label = label.map_or_else(
+            || {
+                let mut label = rest_of(word);
+                if !telling.is_empty() {
+                    label = format!("{label}?{}", telling.join("&"));
+                }
+                label
+            },
+            str::to_owned,
+        );
+        let is_of_vertex = url.is_none() && !options.is_empty();
+        if is_of_vertex && (name.contains(':') || !(name.is_empty() || name.contains('/'))) {
+            return Err(wrong(format!(
+                "`{}` says where a model of Vertex's is, and `{name}` is none: write publisher/model, or leave it out",
+                options[0].0
+            )));
+        }
+        if url.is_some() && options.iter().any(|(key, _)| !["dialect", "api_key_env"].contains(key)) {
+            return Err(wrong("of a base URL only `dialect` and `api_key_env` can be said".to_owned()));
+        }
         if label.is_empty() || (name.is_empty() && url.is_none() && options.is_empty()) {
-            return Err(wrong("there is no model".to_owned()));
+            return Err(wrong("there is no model, or no name before the `=`".to_owned()));
         }
         let parameters = (!parameters.is_empty()).then(|| Json::from_serialize(&parameters));
         let parameters = parameters.transpose().map_err(|error| wrong(error.to_string()))?;
@@ -117,6 +163,35 @@ impl Spec {
         }
         Ok(lines)
     }
+}
+
+/// Words between commas; a comma in brackets or quotes is a value's.
+pub(crate) fn split(words: &str) -> Vec<String> {
+    let mut all = vec![String::new()];
+    let (mut depth, mut in_quotes) = (0_u32, false);
+    for character in words.chars() {
+        match character {
+            '"' => in_quotes = !in_quotes,
+            '[' | '{' if !in_quotes => depth += 1,
+            ']' | '}' if !in_quotes => depth = depth.saturating_sub(1),
+            ',' if !in_quotes && depth == 0 => {
+                all.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        if let Some(last) = all.last_mut() {
+            last.push(character);
+        }
+    }
+    // A comma at the end is no word.
+    all.retain(|it| !it.trim().is_empty());
+    all
+}
+
+/// What stands before the `?`.
+fn rest_of(word: &str) -> String {
+    word.split_once('?').map_or(word, |(before, _)| before).to_owned()
 }
 
 fn inline_name(number: usize) -> String {
@@ -237,6 +312,11 @@ mod tests {
     }
 
     #[test]
+    fn commas_in_values_do_not_part_words() {
+        assert_eq!(split(r#"a?stop=["x","y"],b={"c":"d,e"},"#), [r#"a?stop=["x","y"]"#, r#"b={"c":"d,e"}"#]);
+    }
+
+    #[test]
     fn words_are_taken_apart() {
         let plain =
             check("google/gemini-2.5-flash", "google/gemini-2.5-flash", None, "google/gemini-2.5-flash");
@@ -245,7 +325,8 @@ mod tests {
         let cold = check("cold=google/x?temperature=0&stop=a", "cold", None, "google/x");
         assert_eq!(cold.parameters.unwrap().as_str(), r#"{"temperature":0,"stop":"a"}"#);
         let word = "http://127.0.0.1:8000/v1#org/model?top_k=1&api_key_env=KEY";
-        let local = check(word, word, Some("http://127.0.0.1:8000/v1"), "org/model");
+        let label = "http://127.0.0.1:8000/v1#org/model?top_k=1";
+        let local = check(word, label, Some("http://127.0.0.1:8000/v1"), "org/model");
         assert_eq!(local.options, [("api_key_env", "KEY".to_owned())]);
         check("http://127.0.0.1:1/v1", "http://127.0.0.1:1/v1", Some("http://127.0.0.1:1/v1"), "");
         check(
@@ -258,7 +339,19 @@ mod tests {
         assert_eq!(there.options, [("host", "http://127.0.0.1:1".to_owned())]);
         let own = check("mine=?endpoint=123&location=europe-west4", "mine", None, "");
         assert!(own.is_inline());
-        for word in ["", "x=", "x?temperature"] {
+        for word in [
+            "",
+            "x=",
+            "=x",
+            "x?temperature",
+            "x?messages=[]",
+            "x?seed=1&seed=2",
+            "ftp://a#b",
+            "http://a/v1?key=x#m",
+            "http://a/v1#m?location=x",
+            "openai:gpt-4o?location=us",
+            "mine?location=us",
+        ] {
             assert!(Spec::parse(word).is_err(), "{word}");
         }
     }
