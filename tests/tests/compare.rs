@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use vertex_chat::transport::{Always, Clock, Sleep};
 use vertex_chat::{Client, Dialect};
 use vertex_chat_compare::{
-    Comparison, Figures, Plan, Prices, Prompt, Report, ResultLine, Settings, Stage, Target,
+    Comparison, Figures, Judge, Line, Plan, Prices, Prompt, Report, ResultLine, Settings, Stage, Summary,
+    Target,
 };
 use vertex_chat_emulator::{Emulator, LOCATION, LogEntry, PROJECT, Performance};
 
@@ -337,4 +338,63 @@ async fn what_was_dropped_is_in_the_report() {
         r#"{"logit_bias":{"1":1},"temperature":0.5}"#
     );
     assert_eq!(head.targets[0].dialect, Dialect::VertexGemini2.to_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_judge_slows_nobody_down() {
+    let world = world(&[
+        (FAST, Performance::default().first_token(ms(100))),
+        (SLOW, Performance::default().first_token(ms(2000))),
+    ]);
+    let judge = Judge::new(None).unwrap();
+    let judged = settings(|it| {
+        it.repeat = 20;
+        it.judge = Some((judge, world.target(SLOW)));
+    });
+    let (results, report) = world.run(&[FAST], judged).await;
+    let all = &report.targets[0].all;
+    assert_eq!(all.answers_per_second, Some(10.0));
+    assert_eq!((all.scored, results[FAST].len()), (20, 20));
+    // What the judge took stands by itself.
+    let judged: f64 = results[FAST].iter().map(|it| it.score.as_ref().unwrap().judge_cost.unwrap()).sum();
+    assert!((all.judge_cost.unwrap() - judged).abs() < 1e-12 && judged > all.cost.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_set_aside_for_others_may_come_back() {
+    let world = world(&[(SLOW, Performance::default().first_token(ms(100)))]);
+    let (_, report) = world.run(&[SLOW], Settings::default()).await;
+    let one = report.targets[0].all.cost.unwrap();
+    // Expected to cost a hundred times what they do: two fit at once, and yet all of them fit in the end.
+    let settings = settings(|it| {
+        it.repeat = 50;
+        it.stages = vec![Stage::Closed(8)];
+        it.expected_tokens = Some(report.targets[0].all.completion_tokens * 100);
+        it.budget = Some(one * 250.0);
+    });
+    let (results, report) = world.run(&[SLOW], settings).await;
+    assert_eq!(results[SLOW].len(), 50);
+    assert_eq!(report.runs[0].end.as_deref(), Some("complete"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn numbers_that_no_server_can_mean_do_no_harm() {
+    let world = world(&[]);
+    let plan =
+        || Plan::new(vec![world.target(FAST)], vec![Prompt::text(PROMPT)], Settings::default()).unwrap();
+    let mut comparison = Comparison::new(plan(), Arc::clone(&world.clock));
+    let mut one = None;
+    comparison.run(|it, _| one = Some(it.clone())).await.unwrap();
+    let mut summary = Summary::new();
+    summary.add(&Line::Run(Box::new(plan().line())));
+    let mut result = one.unwrap();
+    for _ in 0..3 {
+        let huge =
+            r#"{"prompt":18446744073709551615,"cached":0,"completion":18446744073709551615,"reasoning":7}"#;
+        result.tokens = Some(serde_json::from_str(huge).unwrap());
+        result.ended_us = u64::MAX;
+        summary.add(&Line::Result(Box::new(result.clone())));
+    }
+    assert_eq!(summary.figures(FAST).unwrap().prompt_tokens, u64::MAX);
+    assert!(!vertex_chat_compare::html(&summary.report("huge", "", "")).is_empty());
 }

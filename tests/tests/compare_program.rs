@@ -308,6 +308,27 @@ fn a_judge_is_asked_with_the_prompt_that_the_report_shows() {
 }
 
 #[test]
+fn a_key_that_is_refused_ends_a_model_and_not_the_run() {
+    let emulate = Emulate::start("compare-key", &[]);
+    let folder = Folder::new("compare-key");
+    let jsonl = folder.path("run.jsonl");
+    let models = format!("open={}/v1#gpt-4o-mini?api_key_env=COMPARE_KEY", emulate.url);
+    let command = |key: &str| {
+        let mut command = vertex_chat(&["compare", "--models", &models, "--repeat", "5", "--quiet", "Hello"]);
+        command.env("COMPARE_KEY", key).arg("--jsonl").arg(&jsonl);
+        command
+    };
+    fails(&mut command("wrong"), 1, "no model has answered");
+    assert_eq!(lines(&jsonl, "result").len(), 0);
+    assert!(lines(&jsonl, "stop")[0]["reason"].as_str().unwrap().starts_with("http_401"));
+    let everything = std::fs::read_to_string(&jsonl).unwrap();
+    assert!(!everything.contains("wrong") && !everything.contains("COMPARE_KEY"), "{everything}");
+    // With the right one the same command asks all of it.
+    succeeds(&mut command("emulator-api-key"));
+    assert_eq!(lines(&jsonl, "result").len(), 5);
+}
+
+#[test]
 fn a_batch_jobs_answers_stand_in_a_report_beside_live_ones() {
     let folder = Folder::new("compare-batch");
     let (input, output) = (folder.path("input.jsonl"), folder.path("output.jsonl"));
@@ -411,6 +432,16 @@ fn what_cannot_be_run_says_why_before_anything_is_asked() {
     let text = folder.file("notes.txt", "no run\n");
     fails(compare(&["--emulator", "Hello", "--jsonl"]).arg(&text), 2, "notes.txt:1");
     fails(compare(&["report"]).arg(&text), 2, "notes.txt:1");
+    // Whatever is in a file that is no run's stays there.
+    let note = folder.file("note.json", "{\"important\":1}");
+    fails(compare(&["--emulator", "Hello", "--jsonl"]).arg(&note), 2, "no run's, and is left alone");
+    assert_eq!(std::fs::read_to_string(&note).unwrap(), "{\"important\":1}");
+    let question = folder.file("question.jsonl", "\"Hello?\"");
+    let mut twice = compare(&["--emulator", "--prompts"]);
+    fails(twice.arg(&question).arg("--html").arg(&question), 2, "is named twice");
+    fails(compare(&["--emulator", "Hello", "--jsonl", "/dev/null"]).args(["--quiet"]), 2, "is no file");
+    fails(&mut compare(&["--emulator", ""]), 2, "the prompt is empty");
+    fails(&mut compare(&["--emulator", "-p", "stream=false", "Hello"]), 2, "said by other options");
     // An estimate asks nobody.
     let output = run(&mut compare(&["--emulator", "--estimate", "--repeat", "1000", STORY]), "");
     assert!(output.status.success() && stdout(&output).is_empty(), "{}", stderr(&output));
