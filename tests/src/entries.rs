@@ -4,12 +4,14 @@
 use std::sync::Arc;
 
 use vertex_chat_auth::{CredentialsOptions, Environment, ExecutableAnswer, TokenSource};
+use vertex_chat_compare::batch::{self, BatchForm, Importer};
+use vertex_chat_compare::{Judge, Line, Prices, Scoring, Summary, read_csv, read_lines};
 use vertex_chat_conformance::{self as conformance, Plan, Reports, Suite};
 use vertex_chat_params::{Dialect, Policy, Target, prepare_json, reduce_schema};
 use vertex_chat_sse::{Decoder, Item};
 use vertex_chat_transport::{Always, Body, Exchange, Request, Response, SimulatedClock, TransportError};
 use vertex_chat_types::{
-    Accumulator, ApiError, ChatCompletion, ChatCompletionChunk, ChatRequest, Json, MERGED_BYTES_MAX,
+    Accumulator, ApiError, ChatCompletion, ChatCompletionChunk, ChatRequest, Json, MERGED_BYTES_MAX, Message,
     StreamEvent,
 };
 
@@ -239,4 +241,35 @@ pub fn conformance(bytes: &[u8]) {
     // Whatever the server says, the build server can read the report.
     let junit = reports.to_junit();
     assert!(!junit.contains(|it: char| it < ' ' && it != '\n'), "{junit:?}");
+}
+
+/// Prompts, prices, lines of runs and of batch jobs are read or refused, and what comes of them can be drawn.
+///
+/// # Panics
+/// When that is not so.
+pub fn compare(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let _ = read_csv("p.csv", text, "{a} {b}");
+    let _ = read_csv("p.csv", "a,b\n1,2\n", text);
+    for prompt in read_lines("p.jsonl", text).unwrap_or_default() {
+        let _ = batch::export(BatchForm::Gemini, "google/gemini-2.5-flash", 0, &prompt.request);
+    }
+    let _ = Prices::parse("p.toml", text).map(|it| it.find("m", "h", None));
+    if let Ok(scoring) = Scoring::parse(text) {
+        let _ = scoring.score(Some(text), Some(text));
+    }
+    let _ = Judge::new(Some(text)).map(|it| it.request(text, text, None));
+    let request = ChatRequest::new("google/gemini-2.5-flash", [Message::user("Hello")]);
+    if let Ok(mut importer) = Importer::new(BatchForm::Gemini, "google/gemini-2.5-flash", [(0, request)]) {
+        let _ = importer.read(text);
+    }
+    let mut summary = Summary::new();
+    for line in text.lines() {
+        if let Ok(line) = Line::parse(line) {
+            assert_eq!(Line::parse(&line.to_json()).as_ref(), Ok(&line), "what is written is read");
+            summary.add(&line);
+        }
+    }
+    let page = vertex_chat_compare::html(&summary.report(text, text, text));
+    assert_eq!(page.matches("</script>").count(), 2, "nothing of a stranger ends what it is in");
 }

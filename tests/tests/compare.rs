@@ -305,7 +305,7 @@ async fn a_budget_is_never_overdrawn() {
     let (results, report) = world.run(&[SLOW], settings).await;
     let spent = report.targets[0].all.cost.unwrap();
     assert!(spent <= one * 10.5 && results[SLOW].len() >= 9, "{spent} {} {}", one, results[SLOW].len());
-    assert_eq!(report.runs[0].end.as_deref(), Some("the budget is spent"));
+    assert_eq!(report.runs[0].end.as_deref(), Some("the budget has no room for the next request"));
 }
 
 #[tokio::test(start_paused = true)]

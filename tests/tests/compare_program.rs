@@ -275,7 +275,7 @@ fn answers_are_checked_scored_and_told_apart() {
     command.args(["--template", "Where is {text}?", "--score", "json-path:$.city"]);
     command.arg(format!("--json-answer={}", schema.display()));
     let table = succeeds(command.arg("--prompts").arg(rows).arg("--jsonl").arg(&jsonl));
-    assert!(table.contains("2 of 2 answers are JSON by their schema"), "{table}");
+    assert!(table.contains("2 of 2 answers are the JSON that was asked for"), "{table}");
     let scores: BTreeMap<(String, u64), f64> = lines(&jsonl, "result")
         .iter()
         .map(|it| {

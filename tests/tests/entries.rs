@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use vertex_chat_tests::{entries, root, shared};
 
-const ENTRIES: [fn(&[u8]); 9] = [
+const ENTRIES: [fn(&[u8]); 10] = [
     entries::types,
     entries::sse,
     entries::schema,
@@ -18,6 +18,7 @@ const ENTRIES: [fn(&[u8]); 9] = [
     entries::tokens,
     entries::executable,
     entries::conformance,
+    entries::compare,
 ];
 
 /// Texts to begin from: a few of our own, and recorded ones where they are.

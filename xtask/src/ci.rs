@@ -8,7 +8,7 @@ use crate::run::{Outcome, cargo, root, run, say};
 use crate::{docs, tidy};
 
 /// The crates that users depend on, each after those that it depends on.
-pub(crate) const PUBLISHED: [&str; 10] = [
+pub(crate) const PUBLISHED: [&str; 11] = [
     "vertex-chat-types",
     "vertex-chat-sse",
     "vertex-chat-params",
@@ -18,6 +18,7 @@ pub(crate) const PUBLISHED: [&str; 10] = [
     "vertex-chat-gateway",
     "vertex-chat-emulator",
     "vertex-chat-conformance",
+    "vertex-chat-compare",
     "vertex-chat-cli",
 ];
 

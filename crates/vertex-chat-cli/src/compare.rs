@@ -340,7 +340,12 @@ async fn run_plan(arguments: &RunArguments, plan: Plan, interrupts: &mut Interru
     };
     if comparison.resumed() > 0 && !arguments.quiet {
         let (done, all) = (comparison.resumed(), comparison.plan().size());
-        out::note(format_args!("going on: {done} of {all} requests have ended before"));
+        match done == all {
+            true => out::note(format_args!(
+                "{name} has all {all} results of this run; to ask again, give another file"
+            )),
+            false => out::note(format_args!("going on: {done} of {all} requests have ended before")),
+        }
     }
     let mut bars = Bars::new(comparison.plan(), comparison.summary(), arguments.quiet);
     let ended = {
@@ -548,6 +553,9 @@ fn tell_estimate(estimates: &[Estimate], budget: Option<f64>) {
         it if it == estimates.len() => format!("about {}", table::dollars(known.iter().sum())),
         _ => format!("at least about {}", table::dollars(known.iter().sum())),
     };
+    if let Some(budget) = budget.filter(|it| known.iter().sum::<f64>() > *it) {
+        out::note(format_args!("the budget of {} may end it early", table::dollars(budget)));
+    }
     let budget = budget.map_or_else(String::new, |it| format!("; the budget is {}", table::dollars(it)));
     out::note(format_args!("in all {requests} requests, {sum}{budget}"));
 }

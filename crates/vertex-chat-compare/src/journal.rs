@@ -49,7 +49,11 @@ impl Line {
         }
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// What is wrong with it: it is no JSON, no kind of line, or one without what it must have.
+    pub fn parse(text: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Kind {
             kind: String,
@@ -320,7 +324,11 @@ fn read_lines(
         whole += read;
         let text = std::str::from_utf8(&bytes).map_err(|_| fail("the line is not UTF-8".to_owned()))?;
         if !text.trim().is_empty() {
-            told(number, Line::parse(text).map_err(&fail)?).map_err(&fail)?;
+            let line = Line::parse(text).map_err(|error| match number {
+                1 => fail(format!("the file is no run that `--jsonl` has written: {error}")),
+                _ => fail(error),
+            })?;
+            told(number, line).map_err(&fail)?;
         }
     }
 }

@@ -188,6 +188,7 @@ pub fn read_csv(name: &str, text: &str, template: &str) -> Result<Vec<Prompt>, P
 
     let mut row = csv::StringRecord::new();
     let mut made = 0_usize;
+    let mut last = 1;
     while rows.read_record(&mut row).map_err(|error| found.csv_error(&error, &mut lines))? {
         let number = lines.at(row.position());
         let cell = |place: Option<usize>| place.and_then(|it| row.get(it)).filter(|it| !it.is_empty());
@@ -204,6 +205,13 @@ pub fn read_csv(name: &str, text: &str, template: &str) -> Result<Vec<Prompt>, P
             Ok(Prompt { id, request, expected: cell(expected).map(str::to_owned) })
         });
         found.add(number, prompt)?;
+        last = number;
+    }
+    // The reader takes all that follows an open quote for one cell.
+    if text.bytes().filter(|it| *it == b'"').count() % 2 == 1 {
+        let problem =
+            "a quote is open to the end of the file; close it, and write a quote within quotes twice";
+        return Err(found.error(last, Fault::whole(problem.to_owned())));
     }
     found.end("write rows below the one that names the columns")
 }

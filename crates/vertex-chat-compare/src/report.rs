@@ -60,6 +60,8 @@ pub struct TargetReport {
     pub stages: Vec<Figures>,
     /// Requests without an answer: what went wrong, and how often. 429 is `rate_limited`.
     pub errors: Vec<(String, u64)>,
+    /// What was said the first time, of each kind of error.
+    pub error_messages: Vec<(String, String)>,
     /// Why answers ended.
     pub finish_reasons: Vec<(String, u64)>,
     /// What was dropped or rewritten before requests were sent, and how often.
@@ -68,6 +70,8 @@ pub struct TargetReport {
     pub latency: Vec<Bin>,
     /// The distribution of the time to the first token; empty when nothing was streamed.
     pub first_token: Vec<Bin>,
+    /// Why an answer could not be scored, the first time.
+    pub unscored_reason: Option<String>,
     /// Why it was not asked to the end: it broke, or a limit was reached.
     pub stopped: Option<String>,
 }
@@ -124,6 +128,8 @@ pub struct Figures {
     pub score: Option<f64>,
     /// How many were scored.
     pub scored: u64,
+    /// How many were to be scored and could not be.
+    pub unscored: u64,
     /// Answers that are JSON by their schema, of those that were to be.
     pub json_valid: u64,
     /// Answers that were to be JSON.
@@ -206,8 +212,8 @@ pub struct AnswerReport {
     pub finish_reason: Option<String>,
     /// Seconds to the first token.
     pub first_token: Option<f64>,
-    /// Seconds to the end.
-    pub total: f64,
+    /// Seconds to the end; `None` where somebody else asked.
+    pub total: Option<f64>,
     /// US dollars.
     pub cost: Option<f64>,
     /// Tokens, thinking included.

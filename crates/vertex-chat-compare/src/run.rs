@@ -11,7 +11,7 @@ use vertex_chat::transport::Clock;
 use vertex_chat::types::{ChatCompletionChunk, ResponseMessage};
 use vertex_chat::{
     Accumulator, CallOptions, ChatCompletion, ChatRequest, Dialect, Error, ErrorKind, Json, Meta,
-    RetryPolicy, Timeouts, Usage,
+    RetryPolicy, Sent, Timeouts, Usage,
 };
 
 use crate::journal::Past;
@@ -130,9 +130,12 @@ impl Session {
             for group in &groups {
                 self.stage(number, group, &mut told).await?;
                 if self.0.is_out_of_money.load(Ordering::Relaxed) {
-                    return Ok("the budget is spent");
+                    return Ok("the budget has no room for the next request");
                 }
-                self.end_of_stage(number, group, &mut told, &mut broken)?;
+                // Nobody is spared anything after the last.
+                if number + 1 < plan.settings().stages.len() {
+                    self.end_of_stage(number, group, &mut told, &mut broken)?;
+                }
             }
         }
         let stopped = self.0.lanes.iter().filter(|it| it.is_stopped.load(Ordering::Relaxed)).count();
@@ -461,11 +464,15 @@ impl Shared {
             }
         };
         result.begun_us = self.since_began();
-        let answer = if self.plan.settings().stream {
-            self.stream(target, request, &mut result).await
-        } else {
-            self.whole(target, request, &mut result).await
-        };
+        let mut answer = self.once(target, request.clone(), &mut result).await;
+        // A server may close a connection just when it is used again. That says nothing about its model, and whoever keeps
+        // connections opens another one.
+        let was_lost = answer.as_ref().is_err_and(|error| {
+            error.kind() == ErrorKind::Connection && error.sent() != Sent::No && result.status.is_none()
+        });
+        if was_lost {
+            answer = self.once(target, request, &mut result).await;
+        }
         result.ended_us = self.since_began();
         match answer {
             // What was too large to keep is no answer.
@@ -476,7 +483,20 @@ impl Shared {
             }
             Err(error) => fail(&error, &mut result),
         }
+        result.attempts += u32::from(was_lost);
         result
+    }
+
+    async fn once(
+        &self,
+        target: &Target,
+        request: ChatRequest,
+        result: &mut ResultLine,
+    ) -> Result<ChatCompletion, Error> {
+        match self.plan.settings().stream {
+            true => self.stream(target, request, result).await,
+            false => self.whole(target, request, result).await,
+        }
     }
 
     async fn whole(

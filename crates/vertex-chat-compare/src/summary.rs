@@ -46,6 +46,8 @@ struct TargetSummary {
     stages: Vec<Tally>,
     answered: Words,
     errors: Words,
+    error_messages: BTreeMap<String, String>,
+    unscored_reason: Option<String>,
     finish_reasons: Words,
     changes: Words,
     /// Why it is asked no more, and whether that is for good.
@@ -170,6 +172,7 @@ impl Tally {
         if let Some(cost) = result.score.as_ref().and_then(|it| it.judge_cost) {
             *figures.judge_cost.get_or_insert(0.0) += cost;
         }
+        figures.unscored += u64::from(result.score.as_ref().is_some_and(|it| it.value.is_none()));
         if let Some(score) = result.score.as_ref().and_then(|it| it.value) {
             figures.scored += 1;
             self.score_sum += score;
@@ -291,11 +294,17 @@ impl Summary {
         if let Some(stage) = usize::try_from(result.stage).ok().and_then(|it| target.stages.get_mut(it)) {
             stage.add(result);
         }
+        if let Some(score) = result.score.as_ref().filter(|it| it.value.is_none()) {
+            target.unscored_reason.get_or_insert_with(|| score.why.clone());
+        }
         if let Some(model) = &result.model {
             target.answered.add(model);
         }
         if let Some(error) = &result.error {
             target.errors.add(&error.kind);
+            if target.error_messages.len() < WORDS_MAX {
+                target.error_messages.entry(error.kind.clone()).or_insert_with(|| error.message.clone());
+            }
         }
         if let Some(reason) = &result.finish_reason {
             target.finish_reasons.add(reason);
@@ -429,6 +438,7 @@ fn target_report(summary: &Summary, run: usize, place: usize) -> TargetReport {
     let target = &summary.targets[place];
     let line = &summary.head.targets[place];
     let hour = summary.hour(place);
+    let asked = summary.head.requests / (summary.targets.len() as u64).max(1);
     let stages =
         summary.head.settings.stages.iter().zip(&target.stages).filter(|(_, it)| it.figures.requests > 0);
     let where_it_is = [Some(line.url.as_str()), line.location.as_deref(), Some(line.dialect.as_str())];
@@ -450,11 +460,18 @@ fn target_report(summary: &Summary, run: usize, place: usize) -> TargetReport {
             })
             .collect(),
         errors: target.errors.counts(),
+        error_messages: target.error_messages.clone().into_iter().collect(),
+        unscored_reason: target.unscored_reason.clone(),
         finish_reasons: target.finish_reasons.counts(),
         changes: target.changes.counts(),
         latency: target.all.total.bins(MICROSECOND),
         first_token: target.all.first_token.bins(MICROSECOND),
-        stopped: target.stopped.as_ref().map(|(reason, _)| reason.clone()),
+        // Who has been asked everything was not stopped, whatever was found in the end.
+        stopped: target
+            .stopped
+            .as_ref()
+            .filter(|_| target.all.figures.requests < asked)
+            .map(|(it, _)| it.clone()),
     }
 }
 
@@ -518,7 +535,7 @@ fn answer_report(
         error: result.error.as_ref().map(|it| format!("{}: {}", it.kind, it.message)),
         finish_reason: result.finish_reason.clone(),
         first_token: result.first_token_us.map(|it| float(it.saturating_sub(result.due_us)) / 1e6),
-        total: float(result.ended_us.saturating_sub(result.due_us)) / 1e6,
+        total: (result.attempts > 0).then(|| float(result.ended_us.saturating_sub(result.due_us)) / 1e6),
         cost: result.cost,
         tokens: result.tokens.map(|it| it.completion.saturating_add(it.reasoning)),
         json_fault: result.json_fault.clone(),

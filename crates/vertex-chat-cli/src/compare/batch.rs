@@ -182,9 +182,13 @@ pub(crate) fn import(arguments: &ImportArguments) -> Result<(), Failure> {
     let missing = importer.missing();
     let read = results.len();
     let failed = results.iter().filter(|it| it.error.is_some()).count();
+    let first_error = results.iter().find_map(|it| it.error.clone());
     let imports = Imports { results, missing: missing.len() as u64 };
     plan.import(imports, std::time::SystemTime::now(), &arguments.jsonl)
         .map_err(|error| Failure::Local(error.to_string()))?;
+    if let Some(error) = first_error {
+        out::note(format_args!("the first error is {}: {}", error.kind, error.message));
+    }
     if !missing.is_empty() {
         out::note(format_args!("{} requests have no answer in these files", missing.len()));
     }

@@ -160,21 +160,26 @@ fn notes(target: &TargetReport) -> String {
     let mut notes = String::new();
     let mut add = |what: String| notes.push_str(&format!("{}: {what}\n", target.label));
     if !target.errors.is_empty() {
-        let counts: Vec<String> =
-            target.errors.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
-        add(counts.join(", "));
+        for (kind, count) in &target.errors {
+            let message = target.error_messages.iter().find(|(it, _)| it == kind).map_or("", |(_, it)| it);
+            add(format!("{count} × {kind}: {message}"));
+        }
     }
     for (change, count) in &target.changes {
         add(format!("{change} ({count} ×)"));
     }
     if target.all.json_asked > 0 {
         add(format!(
-            "{} of {} answers are JSON by their schema",
+            "{} of {} answers are the JSON that was asked for",
             target.all.json_valid, target.all.json_asked
         ));
     }
     if let Some(cost) = target.all.judge_cost {
         add(format!("the judge took {} beside that", dollars(cost)));
+    }
+    if target.all.unscored > 0 {
+        let why = target.unscored_reason.as_deref().unwrap_or_default();
+        add(format!("{} answers could not be scored: {why}", target.all.unscored));
     }
     if target.all.without_usage > 0 {
         add(format!("{} answers did not say how many tokens they took", target.all.without_usage));

@@ -75,6 +75,11 @@ impl Spec {
             let Some((key, value)) = pair.split_once('=') else {
                 return Err(wrong(format!("`{pair}` after the `?` is not NAME=VALUE")));
             };
+            if ["api_key", "key", "access_token"].contains(&key) {
+                return Err(wrong(
+                    "a key has no place here; `api_key_env` names the variable that has it".to_owned(),
+                ));
+            }
             if NOT_PARAMETERS.contains(&key) {
                 return Err(wrong(format!("`{key}` is the same for all models, and said by other options")));
             }
@@ -141,6 +146,11 @@ impl Spec {
         for (key, value) in &self.options {
             let line = match *key {
                 "api_key_env" => {
+                    if std::env::var_os(value).is_none() {
+                        return Err(wrong(&format!(
+                            "the environment variable {value} is not set; it has the key"
+                        )));
+                    }
                     if value.is_empty() || !value.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_') {
                         return Err(wrong("`api_key_env` is the name of an environment variable"));
                     }
@@ -212,8 +222,15 @@ pub(crate) async fn find(
         Some(_) => Environment::of::<&str, &str>([]),
         None => Environment::process(),
     };
-    let options = Options::new().environment(environment);
+    let options = Options::new().environment(environment.clone());
     let failed = |error: &dyn std::fmt::Display| Failure::Configuration(error.to_string());
+    let asks_openai = |it: &Spec| it.name.starts_with("openai:");
+    let has_key = || environment.get("OPENAI_API_KEY").is_some_and(|it| it.starts_with("sk-"));
+    if config.is_none() && embedded.is_none() && specs.iter().any(asks_openai) && !has_key() {
+        return Err(Failure::Configuration(
+            "OPENAI_API_KEY is not set, or is no key of OpenAI's (sk-…)".to_owned(),
+        ));
+    }
     // What the configuration knows is looked for only when a word needs it: it may want credentials that nobody has.
     let known = match specs.iter().any(|it| !it.is_inline()) {
         false => None,
@@ -240,7 +257,15 @@ pub(crate) async fn find(
         true => None,
         false => {
             let config = parse(&format!("{defaults}{}", sections.concat()))?;
-            Some(Places::build(&config, &options).await.map_err(|error| failed(&error))?)
+            let built = Places::build(&config, &options).await.map_err(|error| {
+                // By the names that were given, not by ours.
+                let mut text = error.to_string();
+                for (number, spec) in specs.iter().enumerate() {
+                    text = text.replace(&format!("`{}`", inline_name(number)), &format!("`{}`", spec.label));
+                }
+                Failure::Configuration(text)
+            })?;
+            Some(built)
         }
     };
     let mut targets = Vec::new();

@@ -79,7 +79,7 @@ fn prompt(page: &Page<'_>, at: usize, prompt: &PromptReport, body: &mut String) 
 
 fn answer(page: &Page<'_>, answer: &AnswerReport, first: &str) -> String {
     let mut facts = Vec::new();
-    facts.push(seconds(answer.total));
+    facts.extend(answer.total.map(seconds));
     if let Some(time) = answer.first_token {
         facts.push(format!("first token {}", seconds(time)));
     }
