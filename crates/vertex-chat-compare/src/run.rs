@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use vertex_chat::transport::Clock;
 use vertex_chat::types::{ChatCompletionChunk, ResponseMessage};
 use vertex_chat::{
@@ -72,6 +72,8 @@ struct Lane {
 struct Money {
     spent: f64,
     reserved: f64,
+    /// For how many requests it is reserved: sums of fractions do not come back to zero by themselves.
+    open: u64,
 }
 
 /// A session of a run.
@@ -102,7 +104,7 @@ impl Session {
             clock,
             past,
             lanes,
-            money: Mutex::new(Money { spent, reserved: 0.0 }),
+            money: Mutex::new(Money { spent, ..Money::default() }),
             is_out_of_money: AtomicBool::new(false),
             changed: Notify::new(),
             judging: Semaphore::new(JUDGED_AT_ONCE),
@@ -165,11 +167,7 @@ impl Session {
         while let Some(event) = results.recv().await {
             told(event)?;
         }
-        while let Some(ended) = tasks.join_next().await {
-            if let Some(panic) = ended.err().and_then(|it| it.try_into_panic().ok()) {
-                std::panic::resume_unwind(panic);
-            }
-        }
+        while join(&mut tasks).await {}
         Ok(())
     }
 
@@ -217,6 +215,18 @@ impl Session {
     }
 }
 
+/// A task that has come to its end; one that has panicked takes the run with it, which would else lack results without a word.
+fn ended(task: Result<(), JoinError>) {
+    if let Some(panic) = task.err().and_then(|it| it.try_into_panic().ok()) {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Waits until a task has come to its end; whether there was one.
+async fn join(tasks: &mut JoinSet<()>) -> bool {
+    tasks.join_next().await.map(ended).is_some()
+}
+
 impl Shared {
     /// The next request of a target's stage that has not ended before.
     fn take(&self, stage: usize, target: usize, next: &AtomicU64) -> Option<u64> {
@@ -249,13 +259,13 @@ impl Shared {
             let result = self.ask(number, due).await;
             if let Some(result) = self.settle(result, reserved, sender).await {
                 while judging.len() >= JUDGED_LATER_MAX {
-                    judging.join_next().await;
+                    join(&mut judging).await;
                 }
                 judging.spawn(Arc::clone(&self).judge_and_tell(result, reserved, sender.clone()));
             }
-            while judging.try_join_next().is_some() {}
+            while judging.try_join_next().map(ended).is_some() {}
         }
-        while judging.join_next().await.is_some() {}
+        while join(&mut judging).await {}
     }
 
     /// Requests that begin at a rate, whatever becomes of those before.
@@ -292,7 +302,7 @@ impl Shared {
             }
             let Some(reserved) = self.reserve(number).await else { break };
             while tasks.len() >= at_once + JUDGED_LATER_MAX {
-                tasks.join_next().await;
+                join(&mut tasks).await;
             }
             let (shared, sender) = (Arc::clone(&self), sender.clone());
             tasks.spawn(async move {
@@ -303,9 +313,9 @@ impl Shared {
                     shared.judge_and_tell(result, reserved, sender).await;
                 }
             });
-            while tasks.try_join_next().is_some() {}
+            while tasks.try_join_next().map(ended).is_some() {}
         }
-        while tasks.join_next().await.is_some() {}
+        while join(&mut tasks).await {}
     }
 
     fn money(&self) -> MutexGuard<'_, Money> {
@@ -331,7 +341,8 @@ impl Shared {
                     self.changed.notify_waiters();
                     return None;
                 }
-                if money.spent + money.reserved + cost <= budget {
+                if money.open == 0 || money.spent + money.reserved + cost <= budget {
+                    money.open += 1;
                     money.reserved += cost;
                     return Some(cost);
                 }
@@ -360,7 +371,8 @@ impl Shared {
         result.charged = Some(charged);
         {
             let mut money = self.money();
-            money.reserved -= reserved;
+            money.open = money.open.saturating_sub(1);
+            money.reserved = if money.open == 0 { 0.0 } else { money.reserved - reserved };
             money.spent += charged;
         }
         self.changed.notify_waiters();

@@ -39,90 +39,40 @@ struct Spec {
 
 impl Spec {
     fn parse(word: &str) -> Result<Self, Failure> {
-        let wrong = |what: String| Failure::Usage(format!("`{word}`: {what}"));
+        // What stands behind the `?` may be meant for nobody's eyes.
+        Self::read(word).map_err(|what| Failure::Usage(format!("`{}`: {what}", before_query(word))))
+    }
+
+    fn read(word: &str) -> Result<Self, String> {
         let (label, rest) = match word.split_once('=') {
             // What has been taken apart by then is no label.
             Some((label, rest)) if !label.contains(['/', ':', '?', '#']) => (Some(label), rest),
             _ => (None, word),
         };
-        let is_url = rest.starts_with("http://") || rest.starts_with("https://");
-        if let (true, Some(query), Some(model)) = (is_url, rest.find('?'), rest.find('#'))
-            && query < model
-        {
-            return Err(wrong(
-                "a base URL has no `?`; parameters stand behind the model: URL#MODEL?NAME=VALUE".to_owned(),
-            ));
-        }
-        let place = rest.split('?').next().unwrap_or_default();
-        if !is_url && place.contains("://") {
-            return Err(wrong("a base URL begins with http:// or https://".to_owned()));
-        }
-        let (url, rest) = match (is_url, rest.find(['#', '?'])) {
-            (false, _) => (None, rest),
-            (true, None) => (Some(rest.to_owned()), ""),
-            // A URL without a model may have parameters all the same.
-            (true, Some(at)) => (
-                Some(rest[..at].to_owned()),
-                if rest[at..].starts_with('#') { &rest[at + 1..] } else { &rest[at..] },
-            ),
-        };
+        let (url, rest) = split_url(rest)?;
         let (name, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let mut options = Vec::new();
-        let mut parameters = Extra::default();
-        // What tells two words apart is in their names; where keys lie is nobody's business.
-        let mut telling = Vec::new();
-        for pair in query.split('&').filter(|it| !it.is_empty()) {
-            let Some((key, value)) = pair.split_once('=') else {
-                return Err(wrong(format!("`{pair}` after the `?` is not NAME=VALUE")));
-            };
-            if ["api_key", "key", "access_token"].contains(&key) {
-                return Err(wrong(
-                    "a key has no place here; `api_key_env` names the variable that has it".to_owned(),
-                ));
-            }
-            if NOT_PARAMETERS.contains(&key) {
-                return Err(wrong(format!("`{key}` is the same for all models, and said by other options")));
-            }
-            if parameters.get(key).is_some() || options.iter().any(|(it, _)| *it == key) {
-                return Err(wrong(format!("`{key}` is given twice")));
-            }
-            if !QUIET_OPTIONS.contains(&key) {
-                telling.push(pair);
-            }
-            match OPTIONS.iter().find(|it| **it == key) {
-                Some(option) => options.push((*option, value.to_owned())),
-                None => {
-                    let value = value.parse::<Json>().unwrap_or_else(|_| Json::from(value));
-                    parameters.insert(key, value);
-                }
-            }
-        }
-        let label = label.map_or_else(
-            || {
-                let mut label = rest_of(word);
-                if !telling.is_empty() {
-                    label = format!("{label}?{}", telling.join("&"));
-                }
-                label
-            },
-            str::to_owned,
-        );
+        let Query { options, parameters, telling } = Query::read(query)?;
+        let label = match label {
+            Some(label) => label.to_owned(),
+            None if telling.is_empty() => before_query(word).to_owned(),
+            None => format!("{}?{}", before_query(word), telling.join("&")),
+        };
         let is_of_vertex = url.is_none() && !options.is_empty();
         if is_of_vertex && (name.contains(':') || !(name.is_empty() || name.contains('/'))) {
-            return Err(wrong(format!(
+            return Err(format!(
                 "`{}` says where a model of Vertex's is, and `{name}` is none: write publisher/model, or leave it out",
                 options[0].0
-            )));
+            ));
         }
         if url.is_some() && options.iter().any(|(key, _)| !["dialect", "api_key_env"].contains(key)) {
-            return Err(wrong("of a base URL only `dialect` and `api_key_env` can be said".to_owned()));
+            return Err("of a base URL only `dialect` and `api_key_env` can be said".to_owned());
         }
         if label.is_empty() || (name.is_empty() && url.is_none() && options.is_empty()) {
-            return Err(wrong("there is no model, or no name before the `=`".to_owned()));
+            return Err("there is no model, or no name before the `=`".to_owned());
         }
         let parameters = (!parameters.is_empty()).then(|| Json::from_serialize(&parameters));
-        let parameters = parameters.transpose().map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { label, url, name: name.to_owned(), options, parameters })
+        let parameters = parameters.transpose().map_err(|error| error.to_string())?;
+        Ok(Self { label, url: url.map(str::to_owned), name: name.to_owned(), options, parameters })
     }
 
     fn is_inline(&self) -> bool {
@@ -175,6 +125,66 @@ impl Spec {
     }
 }
 
+/// A base URL, where there is one, and what follows it.
+fn split_url(text: &str) -> Result<(Option<&str>, &str), String> {
+    if !text.starts_with("http://") && !text.starts_with("https://") {
+        return match before_query(text).contains("://") {
+            true => Err("a base URL begins with http:// or https://".to_owned()),
+            false => Ok((None, text)),
+        };
+    }
+    match (text.find('#'), text.find('?')) {
+        (Some(model), Some(query)) if query < model => {
+            Err("a base URL has no `?`; parameters stand behind the model: URL#MODEL?NAME=VALUE".to_owned())
+        }
+        (Some(model), _) => Ok((Some(&text[..model]), &text[model + 1..])),
+        // A URL without a model may have parameters all the same.
+        (None, Some(query)) => Ok((Some(&text[..query]), &text[query..])),
+        (None, None) => Ok((Some(text), "")),
+    }
+}
+
+/// What stands behind a word's `?`.
+struct Query<'a> {
+    options: Vec<(&'static str, String)>,
+    parameters: Extra,
+    /// What tells two words apart is in their names; where keys lie is nobody's business.
+    telling: Vec<&'a str>,
+}
+
+impl<'a> Query<'a> {
+    fn read(query: &'a str) -> Result<Self, String> {
+        let mut all = Self { options: Vec::new(), parameters: Extra::default(), telling: Vec::new() };
+        for pair in query.split('&').filter(|it| !it.is_empty()) {
+            let Some((key, value)) = pair.split_once('=') else {
+                return Err("what stands after the `?` is NAME=VALUE, with `&` between".to_owned());
+            };
+            if ["api_key", "key", "access_token"].contains(&key) {
+                return Err(
+                    "a key has no place here; `api_key_env` names the variable that has it".to_owned()
+                );
+            }
+            if NOT_PARAMETERS.contains(&key) {
+                return Err(format!("`{key}` is the same for all models, and said by other options"));
+            }
+            if all.parameters.get(key).is_some() || all.options.iter().any(|(it, _)| *it == key) {
+                return Err(format!("`{key}` is given twice"));
+            }
+            if !QUIET_OPTIONS.contains(&key) {
+                all.telling.push(pair);
+            }
+            match OPTIONS.iter().find(|it| **it == key) {
+                Some(option) => all.options.push((*option, value.to_owned())),
+                None => {
+                    let value = value.parse::<Json>().unwrap_or_else(|_| Json::from(value));
+                    all.parameters.insert(key, value);
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
 /// Words between commas; a comma in brackets or quotes is a value's.
 pub(crate) fn split(words: &str) -> Vec<String> {
     let mut all = vec![String::new()];
@@ -200,8 +210,8 @@ pub(crate) fn split(words: &str) -> Vec<String> {
 }
 
 /// What stands before the `?`.
-fn rest_of(word: &str) -> String {
-    word.split_once('?').map_or(word, |(before, _)| before).to_owned()
+fn before_query(word: &str) -> &str {
+    word.split_once('?').map_or(word, |(before, _)| before)
 }
 
 fn inline_name(number: usize) -> String {
@@ -379,5 +389,7 @@ mod tests {
         ] {
             assert!(Spec::parse(word).is_err(), "{word}");
         }
+        let Err(Failure::Usage(text)) = Spec::parse("http://a/v1#m?api_key=SECRET") else { panic!() };
+        assert!(!text.contains("SECRET") && text.contains("api_key_env"), "{text}");
     }
 }
