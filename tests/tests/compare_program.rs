@@ -308,9 +308,47 @@ fn a_judge_is_asked_with_the_prompt_that_the_report_shows() {
 }
 
 #[test]
+fn models_are_those_of_the_gateways_configuration() {
+    let emulate = Emulate::start("compare-config", &[]);
+    let folder = Folder::new("compare-config-files");
+    let (jsonl, config) = (
+        folder.path("run.jsonl"),
+        format!(
+            "[targets.mine]\nkind = \"endpoint\"\ndialect = \"vllm\"\nproject = \"emulator-project\"\nlocation = \"us-central1\"\n\
+         endpoint = \"1234567890123456789\"\nhost = \"{0}\"\ncredentials_file = \"{1}\"\n\
+         [targets.there]\nkind = \"openai\"\nbase_url = \"{0}/v1\"\napi_key = \"emulator-api-key\"\n\
+         [[models]]\nname = \"my-endpoint\"\nto = [{{ target = \"mine\", model = \"gemma-2-9b-it\" }}]\n",
+            emulate.url,
+            emulate.key_file.display(),
+        ),
+    );
+    let config = folder.file("gateway.toml", config);
+    let compare = |models: &str| {
+        let mut command = vertex_chat(&["compare", "--models", models, "Hello", "--config"]);
+        command.arg(&config);
+        command
+    };
+    succeeds(compare("my-endpoint,there:gpt-4o-mini,mine:gemma-2-9b-it").arg("--jsonl").arg(&jsonl));
+    let head = &lines(&jsonl, "run")[0];
+    let of = |key: &str| -> Vec<&str> {
+        head["targets"].as_array().unwrap().iter().map(|it| it[key].as_str().unwrap()).collect()
+    };
+    assert_eq!(of("model"), ["gemma-2-9b-it", "gpt-4o-mini", "gemma-2-9b-it"]);
+    assert_eq!(of("dialect"), ["vllm", "openai", "vllm"]);
+    assert!(lines(&jsonl, "result").iter().all(|it| it["error"].is_null()));
+    // What the file does not have is found as without one: here by the environment. An estimate asks nobody.
+    let mut estimate = compare("google/gemini-2.5-flash");
+    estimate.env("GOOGLE_APPLICATION_CREDENTIALS", &emulate.key_file).env("GOOGLE_CLOUD_PROJECT", "p");
+    let output = run(estimate.arg("--estimate"), "");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("google/gemini-2.5-flash: 1 requests"), "{}", stderr(&output));
+    fails(&mut compare("nobody"), 2, "nobody has `nobody`; the targets are mine, there.");
+}
+
+#[test]
 fn a_key_that_is_refused_ends_a_model_and_not_the_run() {
     let emulate = Emulate::start("compare-key", &[]);
-    let folder = Folder::new("compare-key");
+    let folder = Folder::new("compare-key-files");
     let jsonl = folder.path("run.jsonl");
     let models = format!("open={}/v1#gpt-4o-mini?api_key_env=COMPARE_KEY", emulate.url);
     let command = |key: &str| {

@@ -81,7 +81,7 @@ pub(crate) struct PromptArguments {
     #[command(flatten)]
     parameters: Parameters,
     /// How often each prompt is asked, at each pace.
-    #[arg(long, value_name = "TIMES", default_value_t = 1)]
+    #[arg(long, value_name = "TIMES", default_value_t = 1, help_heading = "Pace")]
     repeat: u64,
 }
 
@@ -93,18 +93,18 @@ struct RunArguments {
     /// configuration, `http://127.0.0.1:8000/v1#model`. `NAME=` before it is what reports call it; `?temperature=0&location=us-central1` after
     /// it is for it alone.
     /// May be given several times.
-    #[arg(long, short, value_name = "MODELS")]
+    #[arg(long, short, value_name = "MODELS", help_heading = "Models")]
     models: Vec<String>,
     /// The gateway's configuration, a TOML file with targets and models. Else Vertex by the environment's credentials and
     /// project, and OpenAI if OPENAI_API_KEY is a key of theirs.
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", help_heading = "Models")]
     config: Option<PathBuf>,
     /// Ask emulated models that are started for this command: no cloud project, no credentials, no money.
-    #[arg(long, conflicts_with = "config")]
+    #[arg(long, conflicts_with = "config", help_heading = "Models")]
     emulator: bool,
     /// How an emulated model performs: `MODEL:first_token_ms=300,token_ms=5,fails_every=20,exhausted_every=30,at_once=4`. May be given
     /// several times.
-    #[arg(long, value_name = "PERFORMANCE", requires = "emulator", value_parser = performance)]
+    #[arg(long, value_name = "PERFORMANCE", requires = "emulator", value_parser = performance, help_heading = "Models")]
     emulated: Vec<(String, Performance)>,
     #[command(flatten)]
     pace: PaceArguments,

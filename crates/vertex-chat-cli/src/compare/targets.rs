@@ -260,6 +260,13 @@ pub(crate) async fn find(
             Some(Places::build(&config, &options).await.map_err(|error| failed(&error))?)
         }
     };
+    // What a file does not have is where it would be without one.
+    let is_known =
+        |it: &Spec| it.is_inline() || known.as_ref().is_some_and(|known| known.find(&it.name).is_some());
+    let builtin = match config.is_some() && !specs.iter().all(is_known) {
+        true => Places::build(&parse("")?, &options).await.ok(),
+        false => None,
+    };
     let sections = specs.iter().enumerate().filter(|(_, it)| it.is_inline());
     let sections: Vec<String> =
         sections.map(|(number, it)| it.section(number, embedded)).collect::<Result<_, _>>()?;
@@ -282,7 +289,7 @@ pub(crate) async fn find(
     for (number, spec) in specs.into_iter().enumerate() {
         let place = match spec.is_inline() {
             true => inline.as_ref().and_then(|it| it.find(&format!("{}:{}", inline_name(number), spec.name))),
-            false => known.as_ref().and_then(|it| it.find(&spec.name)),
+            false => [&known, &builtin].into_iter().flatten().find_map(|it| it.find(&spec.name)),
         };
         let Some(place) = place else {
             let known = known.as_ref().map(|it| it.targets().join(", ")).unwrap_or_default();
