@@ -334,7 +334,7 @@ fn models_are_those_of_the_gateways_configuration() {
         head["targets"].as_array().unwrap().iter().map(|it| it[key].as_str().unwrap()).collect()
     };
     assert_eq!(of("model"), ["gemma-2-9b-it", "gpt-4o-mini", "gemma-2-9b-it"]);
-    assert_eq!(of("dialect"), ["vllm", "openai", "vllm"]);
+    assert_eq!(of("dialect"), ["vLLM", "OpenAI", "vLLM"]);
     assert!(lines(&jsonl, "result").iter().all(|it| it["error"].is_null()));
     // What the file does not have is found as without one: here by the environment. An estimate asks nobody.
     let mut estimate = compare("google/gemini-2.5-flash");
