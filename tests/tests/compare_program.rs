@@ -136,6 +136,8 @@ impl Exchange for Fast {
 #[test]
 fn a_hundred_thousand_requests_are_interrupted_twice_and_none_is_lost_or_doubled() {
     const REQUESTS: u64 = 100_000;
+    // On their way, or answered and not yet written, at each of the two interruptions.
+    const ASKED_AGAIN_MAX: u64 = 2 * (32 + 64 + 32);
     let answer = json!({
         "id": "1", "object": "chat.completion", "created": 1, "model": "fast",
         "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Yes."}}],
@@ -171,7 +173,7 @@ fn a_hundred_thousand_requests_are_interrupted_twice_and_none_is_lost_or_doubled
     person.signal("INT");
     assert_eq!(person.code(), Some(130));
     let first = lines(&jsonl, "result").len();
-    assert!(first as u64 >= REQUESTS / 3 - 64, "{first}");
+    assert!(first as u64 >= REQUESTS / 3 - ASKED_AGAIN_MAX, "{first}");
 
     let force = Running::start(&mut command());
     until(REQUESTS * 2 / 3);
@@ -196,8 +198,8 @@ fn a_hundred_thousand_requests_are_interrupted_twice_and_none_is_lost_or_doubled
     assert_eq!(requests.len() as u64, REQUESTS);
     assert_eq!(lines(&jsonl, "session").len(), 3);
     assert_eq!(lines(&jsonl, "end").len(), 1);
-    // Those that ran when it was interrupted were asked again, and no others.
-    assert!((REQUESTS..=REQUESTS + 64).contains(&asked()), "{}", asked());
+    // Those that had not been written when it was interrupted were asked again, and no others.
+    assert!((REQUESTS..=REQUESTS + ASKED_AGAIN_MAX).contains(&asked()), "{}", asked());
     let all = &report_in(&html)["targets"][0]["all"];
     assert_eq!((all["ok"].as_u64(), all["completion_tokens"].as_u64()), (Some(REQUESTS), Some(2 * REQUESTS)));
 

@@ -220,9 +220,9 @@ fn manifests() -> Outcome {
 /// Builds the program.
 fn program() -> Outcome<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let build = ["build", "--quiet", "--release", "--package", "vertex-chat-cli"];
+    let build = ["build", "--quiet", "--package", "vertex-chat-cli"];
     run::run(cargo().args(build).env("CARGO_TARGET_DIR", &target))?;
-    Ok(target.join("release/vertex-chat"))
+    Ok(target.join("debug/vertex-chat"))
 }
 
 /// Where the gateway's log goes.

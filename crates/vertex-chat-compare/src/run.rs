@@ -20,8 +20,8 @@ use crate::record::{CallLine, ErrorLine, ResultLine, ScoreLine, StopLine, Tokens
 
 /// How much of an error's message is kept, in characters.
 pub const MESSAGE_CHARS_MAX: usize = 500;
-/// How many results wait to be written before requests wait too.
-const RESULTS_WAITING_MAX: usize = 1024;
+/// How many results wait to be written before requests wait too. Few: what has not been written is asked again after a crash.
+const RESULTS_WAITING_MAX: usize = 64;
 /// How many answers the judge is asked about at once.
 const JUDGED_AT_ONCE: usize = 8;
 /// How many answers of one worker wait for the judge before the worker waits too.

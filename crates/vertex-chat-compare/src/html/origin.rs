@@ -4,8 +4,8 @@ use super::answers::code;
 use super::number::{count, dollars, moment};
 use super::text::{escape, json_in_lines, name};
 use super::{Page, summary};
-use crate::record::{PriceLine, TargetLine};
-use crate::report::RunReport;
+use crate::record::{PriceLine, SettingsLine, TargetLine};
+use crate::report::{RunReport, TargetReport};
 use vertex_chat::Json;
 
 pub(super) fn section(page: &Page<'_>) -> String {
@@ -47,7 +47,7 @@ fn run(page: &Page<'_>, at: usize, run: &RunReport, body: &mut String) {
         ("Retries of the client", settings.retries.to_string()),
         ("Timeout", super::number::seconds(settings.timeout)),
         ("A target is broken", name(&settings.breaks)),
-        ("Scoring", settings.scoring.as_ref().map_or_else(|| "none".to_owned(), |it| name(it))),
+        ("Scoring", scoring(settings)),
         ("Prices", name(&settings.prices)),
     ];
     for (what, hash) in [
@@ -73,14 +73,33 @@ fn run(page: &Page<'_>, at: usize, run: &RunReport, body: &mut String) {
         ));
     }
     body.push_str(&changes(page, Some(at)));
+    body.push_str(&faults(page, at));
     if let Some((judge, prompt)) = &settings.judge {
         body.push_str(&format!(
-            "<h4>The judge</h4>\n<p>{} ({}), {}.</p>\n<p>It is given:</p>\n{}\n",
+            "<h4>The judge</h4>\n<p>{} ({}), {}.{}</p>\n<p>It is given:</p>\n{}\n",
             name(&judge.label),
             name(&judge.model),
             place(judge),
+            match judge_cost(page, at) {
+                Some(cost) => format!(" It took {} beside what the targets did.", dollars(cost)),
+                None => " What it took is unknown.".to_owned(),
+            },
             code(prompt)
         ));
+    }
+}
+
+/// What the judge of a run took, as far as it is known.
+fn judge_cost(page: &Page<'_>, run: usize) -> Option<f64> {
+    let costs = page.report.targets.iter().filter(|it| it.run == run).filter_map(|it| it.all.judge_cost);
+    costs.fold(None, |sum, cost| Some(sum.unwrap_or(0.0) + cost))
+}
+
+fn scoring(settings: &SettingsLine) -> String {
+    match (&settings.scoring, &settings.judge) {
+        (Some(scoring), _) => name(scoring),
+        (None, Some(_)) => "by the judge".to_owned(),
+        (None, None) => "none".to_owned(),
     }
 }
 
@@ -136,23 +155,51 @@ fn json(value: &Json) -> String {
 
 /// What was dropped or rewritten before requests were sent, per target.
 fn changes(page: &Page<'_>, run: Option<usize>) -> String {
+    let what = "What was dropped or rewritten before requests were sent.";
+    listed(page, run, "Changes", what, |it| it.changes.clone())
+        .unwrap_or_else(|| "<p>No parameter was dropped or rewritten.</p>\n".to_owned())
+}
+
+/// What servers said of what went wrong, and the judge of what it could not score.
+fn faults(page: &Page<'_>, run: usize) -> String {
+    let of = |target: &TargetReport| {
+        let said = |kind: &str| target.error_messages.iter().find(|(it, _)| it == kind);
+        let error = |(kind, times): &(String, u64)| {
+            (said(kind).map_or_else(|| kind.clone(), |(_, message)| format!("{kind}: {message}")), *times)
+        };
+        let mut faults: Vec<(String, u64)> = target.errors.iter().map(error).collect();
+        faults.extend(
+            target.unscored_reason.as_ref().map(|it| (format!("no score: {it}"), target.all.unscored)),
+        );
+        faults
+    };
+    listed(page, Some(run), "Faults", "Of each kind, what was said the first time.", of).unwrap_or_default()
+}
+
+/// A table of what there is to be said of targets, and of how many requests; `None` when there is nothing.
+fn listed(
+    page: &Page<'_>,
+    run: Option<usize>,
+    title: &str,
+    caption: &str,
+    of: impl Fn(&TargetReport) -> Vec<(String, u64)>,
+) -> Option<String> {
     let mut rows = String::new();
     for target in page.report.targets.iter().filter(|it| run.is_none_or(|run| it.run == run)) {
-        for (change, times) in &target.changes {
+        for (what, times) in of(target) {
             rows.push_str(&format!(
                 "<tr><th scope=\"row\">{}</th><td>{}</td><td class=\"n\">{}</td></tr>\n",
                 page.name(target),
-                name(change),
-                count(*times)
+                name(&what),
+                count(times)
             ));
         }
     }
-    if rows.is_empty() {
-        return "<p>No parameter was dropped or rewritten.</p>\n".to_owned();
-    }
-    format!(
-        "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"Changes\">\n<table class=\"origin\">\n<caption><b>Changes.</b> What was \
-         dropped or rewritten before requests were sent.</caption>\n<thead><tr><th scope=\"col\">Target</th><th scope=\"col\">Change</th>\
-         <th scope=\"col\" class=\"n\">Requests</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n"
-    )
+    (!rows.is_empty()).then(|| {
+        format!(
+            "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{title}\">\n<table class=\"origin\">\n<caption><b>{title}.</b> \
+             {caption}</caption>\n<thead><tr><th scope=\"col\">Target</th><th scope=\"col\">What</th>\
+             <th scope=\"col\" class=\"n\">Requests</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n"
+        )
+    })
 }
