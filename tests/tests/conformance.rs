@@ -188,8 +188,15 @@ fn the_deviations_of_llama_cpp_are_found_and_nothing_else_is() {
         "",
     );
     let (report, expected) = (json(&output), looked_at("llamacpp"));
+    // It stamps every chunk with the time of day, so the rule fails when a stream goes from one second into the next.
+    const BY_THE_SECOND: &str = "stream-one-created";
     for verdict in ["failed", "blocked", "skipped", "passed", "recorded"] {
-        assert_eq!(ids(&report["runs"][0], verdict), ids(&expected["runs"][0], verdict), "{verdict}");
+        let of = |run: &Value| {
+            let mut ids = ids(run, verdict);
+            ids.retain(|it| *it != BY_THE_SECOND);
+            ids
+        };
+        assert_eq!(of(&report["runs"][0]), of(&expected["runs"][0]), "{verdict}");
     }
     assert!(!report.to_string().contains(KEY), "the key is in no report");
 }
