@@ -270,6 +270,6 @@ pub fn compare(bytes: &[u8]) {
             summary.add(&line);
         }
     }
-    let page = vertex_chat_compare::html(&summary.report(text, text, text));
+    let page = vertex_chat_compare::html(&summary.report(text, text));
     assert_eq!(page.matches("</script>").count(), 2, "nothing of a stranger ends what it is in");
 }

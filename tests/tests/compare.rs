@@ -396,5 +396,5 @@ async fn numbers_that_no_server_can_mean_do_no_harm() {
         summary.add(&Line::Result(Box::new(result.clone())));
     }
     assert_eq!(summary.figures(FAST).unwrap().prompt_tokens, u64::MAX);
-    assert!(!vertex_chat_compare::html(&summary.report("huge", "", "")).is_empty());
+    assert!(!vertex_chat_compare::html(&summary.report("huge", "")).is_empty());
 }

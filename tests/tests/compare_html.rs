@@ -340,7 +340,6 @@ fn plotted_numbers_are_the_reports(browser: &Browser, report: &Report) {
         for (chart, bins) in [("latency", &target.latency), ("first-token", &target.first_token)] {
             let wanted: Vec<_> = bins.iter().filter(|it| it.count > 0).map(|it| [it.from, it.to]).collect();
             assert_eq!(numbers(chart, "column", label, run, ["x", "x2"]), wanted, "{chart} of {label}");
-            #[allow(clippy::cast_precision_loss, reason = "as it is drawn")]
             let wanted: Vec<_> =
                 bins.iter().filter(|it| it.count > 0).map(|it| [it.to, it.count as f64]).collect();
             assert_eq!(numbers(chart, "column", label, run, ["x2", "y"]), wanted, "{chart} of {label}");
@@ -365,7 +364,6 @@ fn plotted_numbers_are_the_reports(browser: &Browser, report: &Report) {
         );
         if report.targets.iter().any(|it| it.stages.iter().filter(|it| it.concurrency.is_some()).count() > 1)
         {
-            #[allow(clippy::cast_precision_loss, reason = "as it is drawn")]
             let wanted: Vec<_> = target
                 .stages
                 .iter()

@@ -15,7 +15,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  ci              fmt, clippy, rustdoc, tidy, docs, the consumer projects, the dependency puzzle
+  ci              fmt, clippy, rustdoc, tidy, docs, the consumer projects, the dependency puzzle,
+                  the orders of the token cache
   docs            writes the pages that are made from code: docs/parameters.md
   tidy            the arrows between crates, the documents, the dependency counts
   conformance     the suite against the emulator and the gateway before it, or against what its options name; --mutants judges

@@ -4,7 +4,7 @@ mod batch;
 mod table;
 mod targets;
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use vertex_chat_emulator::Performance;
 
 use crate::emulate::Embedded;
 use crate::interrupt::Interrupts;
-use crate::request::{Parameters, read_stdin};
+use crate::request::{Parameters, fields_of, read_stdin};
 use crate::{Failure, out};
 
 use table::Bars;
@@ -221,8 +221,10 @@ async fn compare(mut arguments: RunArguments, interrupts: &mut Interrupts) -> Re
     let day = begun.unwrap_or_else(|| rfc3339(std::time::SystemTime::now()));
     let prices = prices(arguments.money.prices.as_deref(), &day)?;
     let prompts = prompts(&arguments.prompts)?;
-    let inputs = [&arguments.prompts.prompts, &arguments.config, &arguments.money.prices];
-    check_files(&[&arguments.jsonl, &arguments.html], &inputs)?;
+    check_files(
+        &given(&[&arguments.jsonl, &arguments.html]),
+        &given(&[&arguments.prompts.prompts, &arguments.config, &arguments.money.prices]),
+    )?;
     let embedded = if arguments.emulator { Some(start(&arguments).await?) } else { None };
     let result = async {
         let plan = plan(&arguments, prompts, &prices, embedded.as_ref(), interrupts).await?;
@@ -316,8 +318,7 @@ fn settings(pace: &PaceArguments) -> Result<Settings, Failure> {
 /// The parameters of the command line, without a message.
 fn common_parameters(parameters: &Parameters) -> Result<Json, Failure> {
     let request = parameters.apply(ChatRequest::without_model(Vec::new()))?;
-    let json = Json::from_serialize(&request).and_then(|it| it.parse_as::<vertex_chat::types::Extra>());
-    let mut fields = json.map_err(usage)?;
+    let mut fields = fields_of(&request);
     for name in targets::NOT_PARAMETERS {
         if fields.get(name).is_some_and(|it| it.as_str() != "[]") {
             return Err(Failure::Usage(format!(
@@ -396,7 +397,8 @@ fn show(report: &Report, quiet: bool) -> Result<(), Failure> {
 
 fn report_on(arguments: &ReportArguments) -> Result<(), Failure> {
     let mut summaries = Vec::new();
-    check_files(&[&arguments.html], &arguments.runs.iter().collect::<Vec<_>>())?;
+    let runs: Vec<&Path> = arguments.runs.iter().map(PathBuf::as_path).collect();
+    check_files(&given(&[&arguments.html]), &runs)?;
     for path in &arguments.runs {
         let summary = Summary::read(path).map_err(|error| Failure::Usage(error.to_string()))?;
         summaries.push((path.display().to_string(), summary));
@@ -404,7 +406,7 @@ fn report_on(arguments: &ReportArguments) -> Result<(), Failure> {
     let runs: Vec<(String, &Summary)> =
         summaries.iter().map(|(name, summary)| (name.clone(), summary)).collect();
     let made = rfc3339(std::time::SystemTime::now());
-    let report = report(&runs, &made, concat!("vertex-chat ", env!("CARGO_PKG_VERSION")));
+    let report = report(&runs, &made);
     if let Some(path) = &arguments.html {
         write_whole(path, &html(&report))?;
     }
@@ -486,21 +488,18 @@ fn prices(own: Option<&Path>, day: &str) -> Result<Prices, Failure> {
 }
 
 fn read_text(path: &Path) -> Result<String, Failure> {
-    let wrong = |what: String| Failure::Usage(format!("{}: {what}", path.display()));
-    let most = vertex_chat_compare::PROMPTS_BYTES_MAX as u64;
-    let file = std::fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
-    let mut text = String::new();
-    file.take(most + 1).read_to_string(&mut text).map_err(|error| wrong(error.to_string()))?;
-    if text.len() as u64 > most {
-        return Err(wrong(format!("larger than {most} bytes")));
-    }
-    Ok(text)
+    crate::request::read_text(path, vertex_chat_compare::PROMPTS_BYTES_MAX as u64)
+}
+
+/// Those of several paths that were given.
+pub(crate) fn given<'a>(paths: &[&'a Option<PathBuf>]) -> Vec<&'a Path> {
+    paths.iter().filter_map(|it| it.as_deref()).collect()
 }
 
 /// Whether files can be written, and none of them is another one's or one that is read: before anything is paid for.
-pub(crate) fn check_files(outputs: &[&Option<PathBuf>], inputs: &[impl AsPath]) -> Result<(), Failure> {
-    let mut known: Vec<PathBuf> = inputs.iter().filter_map(|it| it.as_path()?.canonicalize().ok()).collect();
-    for path in outputs.iter().filter_map(|it| it.as_deref()) {
+pub(crate) fn check_files(outputs: &[&Path], inputs: &[&Path]) -> Result<(), Failure> {
+    let mut known: Vec<PathBuf> = inputs.iter().filter_map(|it| it.canonicalize().ok()).collect();
+    for path in outputs {
         let wrong = |what: String| Failure::Usage(format!("{}: {what}", path.display()));
         let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = folder.canonicalize().map_err(|error| wrong(error.to_string()))?;
@@ -517,23 +516,6 @@ pub(crate) fn check_files(outputs: &[&Option<PathBuf>], inputs: &[impl AsPath]) 
         known.push(whole);
     }
     Ok(())
-}
-
-/// A path that may not be given.
-pub(crate) trait AsPath {
-    fn as_path(&self) -> Option<&Path>;
-}
-
-impl AsPath for &Option<PathBuf> {
-    fn as_path(&self) -> Option<&Path> {
-        self.as_deref()
-    }
-}
-
-impl AsPath for &PathBuf {
-    fn as_path(&self) -> Option<&Path> {
-        Some(self)
-    }
 }
 
 fn tell_estimate(estimates: &[Estimate], budget: Option<f64>) {

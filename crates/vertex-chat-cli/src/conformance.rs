@@ -26,9 +26,6 @@ use crate::{Failure, out};
 
 use local::Local;
 
-/// The most bytes of a case's file that is read.
-const CASE_BYTES_MAX: u64 = 1 << 20;
-
 #[derive(Debug, Args)]
 pub(crate) struct ConformanceArguments {
     #[command(flatten)]
@@ -180,26 +177,7 @@ fn suite(arguments: &ConformanceArguments) -> Result<Suite, Failure> {
         None => Suite::bundled(),
     };
     for path in &arguments.cases {
-        let wrong = |what: String| Failure::Usage(format!("{}: {what}", path.display()));
-        let mut files = vec![path.clone()];
-        if path.is_dir() {
-            let entries = std::fs::read_dir(path).map_err(|error| wrong(error.to_string()))?;
-            files = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-            files.retain(|file| file.extension().is_some_and(|it| it == "toml"));
-            files.sort();
-        }
-        for file in files {
-            let size = std::fs::metadata(&file).map_err(|error| wrong(error.to_string()))?.len();
-            if size > CASE_BYTES_MAX {
-                return Err(wrong(format!("larger than {CASE_BYTES_MAX} bytes")));
-            }
-            let text = std::fs::read_to_string(&file).map_err(|error| wrong(error.to_string()))?;
-            // The group is the folder's name, also when the file was named without one.
-            let name = std::path::absolute(&file).unwrap_or(file);
-            suite
-                .add(&name.display().to_string(), &text)
-                .map_err(|error| Failure::Usage(error.to_string()))?;
-        }
+        suite.add_from(path).map_err(usage)?;
     }
     Ok(suite)
 }

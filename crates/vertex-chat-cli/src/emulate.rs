@@ -293,17 +293,11 @@ impl Embedded {
 
     /// The targets of a configuration: everybody that the emulator can be.
     pub(crate) fn toml(&self) -> String {
-        let google: String = self
-            .google_lines()
-            .iter()
-            .map(|(key, value)| format!("{key} = {}\n", toml_text(value)))
-            .collect();
+        let google = toml_lines(self.google_lines());
         let keyed = |base_url: String| {
-            format!(
-                "kind = \"openai\"\nbase_url = {}\napi_key = {}\n",
-                toml_text(&base_url),
-                toml_text(API_KEY)
-            )
+            let lines =
+                [("kind", "openai".to_owned()), ("base_url", base_url), ("api_key", API_KEY.to_owned())];
+            toml_lines(lines)
         };
         format!(
             "[targets.vertex]\nkind = \"vertex\"\n{google}\
@@ -334,6 +328,11 @@ impl Embedded {
 /// A string of a configuration. TOML's take what JSON's do; a dollar sign would begin a variable.
 pub(crate) fn toml_text(text: &str) -> String {
     serde_json::Value::from(text.replace('$', "$$")).to_string()
+}
+
+/// Lines of a configuration.
+pub(crate) fn toml_lines(pairs: impl IntoIterator<Item = (&'static str, String)>) -> String {
+    pairs.into_iter().map(|(key, value)| format!("{key} = {}\n", toml_text(&value))).collect()
 }
 
 /// A key file with the emulator's token endpoint in it.

@@ -90,16 +90,13 @@ impl Parameters {
 }
 
 fn read_json(path: &str) -> Result<Json, Failure> {
-    let text = read_file(Path::new(path))?;
-    let text = String::from_utf8(text).map_err(|_| Failure::Usage(format!("{path} is not UTF-8")))?;
+    let text = read_text(Path::new(path), INPUT_BYTES_MAX)?;
     text.parse().map_err(|error| Failure::Usage(format!("{path} is not JSON: {error}")))
 }
 
 /// Sets parameters by name, through JSON, so that every one of the protocol and of a server's own can be set.
 fn with_parameters(request: &ChatRequest, parameters: &[String]) -> Result<ChatRequest, Failure> {
-    let mut fields = Json::from_serialize(request)
-        .and_then(|json| json.parse_as::<Extra>())
-        .expect("because a request is a JSON object");
+    let mut fields = fields_of(request);
     for parameter in parameters {
         let Some((name, text)) = parameter.split_once('=') else {
             return Err(Failure::Usage(format!("`--param {parameter}` is not NAME=VALUE")));
@@ -111,14 +108,30 @@ fn with_parameters(request: &ChatRequest, parameters: &[String]) -> Result<ChatR
     json.parse_as().map_err(|error| Failure::Usage(format!("--param: {error}")))
 }
 
+/// A request's fields by their names.
+pub(crate) fn fields_of(request: &ChatRequest) -> Extra {
+    let fields = Json::from_serialize(request).and_then(|json| json.parse_as::<Extra>());
+    fields.expect("because a request is a JSON object")
+}
+
 pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    read_up_to(path, INPUT_BYTES_MAX)
+}
+
+/// A file of text, up to so many bytes.
+pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String, Failure> {
+    let text = String::from_utf8(read_up_to(path, bytes_max)?);
+    text.map_err(|_| Failure::Usage(format!("{} is not UTF-8", path.display())))
+}
+
+fn read_up_to(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Failure> {
     let cannot = |error: std::io::Error| Failure::Usage(format!("{}: {error}", path.display()));
     let file = std::fs::File::open(path).map_err(cannot)?;
-    read_all(file, &path.display().to_string())
+    read_all(file, &path.display().to_string(), bytes_max)
 }
 
 pub(crate) fn read_stdin() -> Result<String, Failure> {
-    let bytes = read_all(std::io::stdin().lock(), "stdin")?;
+    let bytes = read_all(std::io::stdin().lock(), "stdin", INPUT_BYTES_MAX)?;
     let text = String::from_utf8(bytes).map_err(|_| Failure::Usage("stdin is not UTF-8".to_owned()))?;
     match text.trim_end_matches(['\n', '\r']) {
         "" => Err(Failure::Usage("there is no prompt: give it as an argument or on stdin".to_owned())),
@@ -126,12 +139,12 @@ pub(crate) fn read_stdin() -> Result<String, Failure> {
     }
 }
 
-fn read_all(source: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
+fn read_all(source: impl Read, name: &str, bytes_max: u64) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    let read = source.take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes);
+    let read = source.take(bytes_max + 1).read_to_end(&mut bytes);
     read.map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
-    if bytes.len() as u64 > INPUT_BYTES_MAX {
-        return Err(Failure::Usage(format!("{name} is larger than {INPUT_BYTES_MAX} bytes")));
+    if bytes.len() as u64 > bytes_max {
+        return Err(Failure::Usage(format!("{name} is larger than {bytes_max} bytes")));
     }
     Ok(bytes)
 }

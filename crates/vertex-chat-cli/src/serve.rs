@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use vertex_chat::Environment;
 use vertex_chat_gateway::{AccessEntry, AccessFormat, Config, Gateway, Options};
 
-use crate::emulate::{Embedded, toml_text};
+use crate::emulate::{Embedded, toml_lines};
 use crate::interrupt::Interrupts;
 use crate::{Failure, out};
 
@@ -174,10 +174,8 @@ fn configuration(arguments: &ServeArguments, embedded: Option<&Embedded>) -> Res
         let file = arguments.credentials.as_ref().map(|it| it.display().to_string());
         let given =
             [("project", &arguments.project), ("location", &arguments.location), ("credentials_file", &file)];
-        let lines: String = given
-            .into_iter()
-            .filter_map(|(key, value)| Some(format!("{key} = {}\n", toml_text(value.as_deref()?))))
-            .collect();
+        let given = given.into_iter().filter_map(|(key, value)| Some((key, value.clone()?)));
+        let lines = toml_lines(given);
         if lines.is_empty() {
             return Ok(Config::default());
         }

@@ -199,7 +199,7 @@ fn translate(form: BatchForm, model: &str, request: &ChatRequest) -> Result<Tran
         BatchForm::Gemini => gemini::body(&request, dialect, &mut changes)?,
         BatchForm::OpenAi => openai::body(&request, &prepared.into_body())?,
     };
-    Ok(Translated { body: canonical::on_one_line(&body), changes })
+    Ok(Translated { body: crate::text::compact(&body), changes })
 }
 
 /// What was done to one request, in the words of [`Report`].

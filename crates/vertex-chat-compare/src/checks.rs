@@ -12,7 +12,7 @@ use serde_json::Value;
 use vertex_chat::types::{FunctionDefinition, ResponseFormatType};
 use vertex_chat::{ChatRequest, Json, ResponseFormat};
 
-use crate::prompts::short;
+use crate::text::short;
 
 /// The longest schema that answers are checked by; what Gemini may be sent is bounded by the same.
 pub const SCHEMA_BYTES_MAX: usize = 1 << 20;

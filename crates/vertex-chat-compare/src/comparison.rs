@@ -15,8 +15,8 @@ use crate::report::Report;
 use crate::run::{Session, Told, count};
 use crate::summary::Summary;
 
-/// This program, for the head of a run.
-const PROGRAM: &str = concat!("vertex-chat ", env!("CARGO_PKG_VERSION"));
+/// This program, for the heads of runs and reports.
+pub(crate) const PROGRAM: &str = concat!("vertex-chat ", env!("CARGO_PKG_VERSION"));
 
 /// A run: begun, or to go on where an earlier one was interrupted.
 ///
@@ -102,50 +102,48 @@ impl Comparison {
             Session::new(Arc::clone(&self.plan), Arc::clone(&self.clock), past, self.summary.spent());
         let started = rfc3339(self.clock.wall());
         let Self { journal, summary, plan, .. } = self;
-        let mut write = |line: Line, summary: &mut Summary| -> Result<(), JournalError> {
+        let mut write = |line: &Line, summary: &mut Summary| -> Result<(), JournalError> {
             if let Some(journal) = journal {
-                journal.write(&line)?;
+                journal.write(line)?;
             }
-            summary.add(&line);
+            summary.add(line);
             Ok(())
         };
         if is_new {
             for line in plan.begin(&started) {
-                write(line, summary)?;
+                write(&line, summary)?;
             }
         }
         let line = SessionLine { session: session.number(), started, program: PROGRAM.to_owned() };
-        write(Line::Session(line), summary)?;
+        write(&Line::Session(line), summary)?;
         let breaks = plan.settings().breaks;
         let summary = std::cell::RefCell::new(summary);
         let reason = session
             .run(
                 |event| {
                     let mut summary = summary.borrow_mut();
-                    match event {
-                        Told::Result(result) => {
-                            let line = Line::Result(result);
-                            write(line.clone(), &mut summary)?;
-                            if let Line::Result(result) = &line {
-                                told(result, &summary);
-                            }
-                            Ok(())
-                        }
-                        Told::Stop(stop) => write(Line::Stop(stop), &mut summary),
+                    let line = match event {
+                        Told::Result(result) => Line::Result(result),
+                        Told::Stop(stop) => Line::Stop(stop),
+                    };
+                    write(&line, &mut summary)?;
+                    if let Line::Result(result) = &line {
+                        told(result, &summary);
                     }
+                    Ok(())
                 },
                 |stage, label| summary.borrow().broken(label, stage, &breaks),
             )
             .await?;
         let end = EndLine { reason: reason.to_owned(), ended: rfc3339(self.clock.wall()) };
-        write(Line::End(end), &mut summary.borrow_mut())?;
+        write(&Line::End(end), &mut summary.borrow_mut())?;
         Ok(reason)
     }
 
     /// The report of what is known.
     #[must_use]
     pub fn report(&self, name: &str) -> Report {
-        self.summary.report(name, &rfc3339(self.clock.wall()), PROGRAM)
+        self.summary.report(name, &rfc3339(self.clock.wall()))
     }
 }
 

@@ -7,9 +7,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde_json::Value;
 use similar::{Algorithm, ChangeTag, TextDiff};
 
-use crate::prompts::short;
 use crate::record::CallLine;
 use crate::report::{Difference, Piece};
+use crate::text::short;
 
 /// The longest text that is compared by words; longer ones are compared by lines.
 pub const DIFFER_BYTES_MAX: usize = 16 << 10;
@@ -33,20 +33,22 @@ pub(crate) struct Said<'a> {
     pub(crate) is_json: bool,
 }
 
-/// Cuts a text into what another has too and what it has not. Together the pieces are the text.
-///
-/// Without another text, nothing is new. White space between two new pieces goes with them, so that a new sentence is one
-/// piece.
+/// Two texts cut into what they share, what the first alone has, and what the second alone has.
+pub(crate) type Parts<'t> = Vec<(ChangeTag, &'t str)>;
+
+/// A text that is compared with none: nothing of it is new.
 #[must_use]
-pub(crate) fn pieces(base: Option<&str>, other: &str) -> Vec<Piece> {
-    if other.is_empty() {
-        return Vec::new();
-    }
-    let Some(base) = base else {
-        return vec![Piece { text: other.to_owned(), is_new: false }];
-    };
+pub(crate) fn whole(text: &str) -> Parts<'_> {
+    vec![(ChangeTag::Equal, text)]
+}
+
+/// The second of two texts, cut into what the first has too and what it has not. Together the pieces are the text.
+///
+/// White space between two new pieces goes with them, so that a new sentence is one piece.
+#[must_use]
+pub(crate) fn pieces(parts: &Parts<'_>) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
-    for (tag, text) in compared(base, other) {
+    for (tag, text) in parts.iter().filter(|(_, text)| !text.is_empty()) {
         let is_new = match tag {
             ChangeTag::Delete => continue,
             ChangeTag::Insert => true,
@@ -64,19 +66,19 @@ pub(crate) fn pieces(base: Option<&str>, other: &str) -> Vec<Piece> {
         }
         match pieces.last_mut() {
             Some(last) if last.is_new == is_new => last.text.push_str(text),
-            _ => pieces.push(Piece { text: text.to_owned(), is_new }),
+            _ => pieces.push(Piece { text: (*text).to_owned(), is_new }),
         }
     }
     pieces
 }
 
-/// How an answer differs from the first one.
+/// How an answer differs from the first one; `parts` are of their texts.
 ///
 /// Calls come first: they are the same when there are as many of them, with the same names and arguments, in any order.
 /// Arguments are compared as JSON, and so are texts that were both to be JSON: order of keys, white space and the spelling
 /// of numbers (`1`, `1.0`) do not count. Whole numbers beyond 64 bits are compared as floating point numbers.
 #[must_use]
-pub(crate) fn difference(base: &Said<'_>, other: &Said<'_>) -> Difference {
+pub(crate) fn difference(base: &Said<'_>, other: &Said<'_>, parts: &Parts<'_>) -> Difference {
     if let Some(words) = calls_differ(base.calls, other.calls) {
         return Difference::Calls(words);
     }
@@ -93,7 +95,7 @@ pub(crate) fn difference(base: &Said<'_>, other: &Said<'_>) -> Difference {
     if base.is_json && other.is_json && same_json(text, other_text) {
         return Difference::SameJson;
     }
-    Difference::Text(common_share(text, other_text))
+    Difference::Text(common_share(parts))
 }
 
 /// Counts the different answers of one target to one prompt.
@@ -193,11 +195,12 @@ fn number(number: &serde_json::Number) -> String {
     }
 }
 
-/// Both texts cut into what they share, what the first alone has, and what the second alone has.
+/// Compares two texts, word by word, and long ones line by line.
 ///
 /// The algorithm gives up on the shortest way when that takes too long, without looking at a clock: the same texts make the
 /// same pieces on every machine.
-fn compared<'t>(base: &'t str, other: &'t str) -> Vec<(ChangeTag, &'t str)> {
+#[must_use]
+pub(crate) fn compared<'t>(base: &'t str, other: &'t str) -> Parts<'t> {
     let longest = base.len().max(other.len());
     if base == other {
         return vec![(ChangeTag::Equal, other)];
@@ -256,17 +259,16 @@ fn words(text: &str) -> Vec<&str> {
 }
 
 /// Twice the words in common by the words of both; of long texts, those in lines that are the same.
-fn common_share(base: &str, other: &str) -> f64 {
+fn common_share(parts: &Parts<'_>) -> f64 {
     let count = |text: &str| words(text).iter().filter(|it| !it.trim().is_empty()).count();
-    let common: usize = compared(base, other)
-        .iter()
-        .filter(|(tag, _)| *tag == ChangeTag::Equal)
-        .map(|(_, text)| count(text))
-        .sum();
-    match count(base) + count(other) {
-        0 => 1.0,
-        all => 2.0 * common as f64 / all as f64,
+    let (mut common, mut all) = (0, 0);
+    for (tag, text) in parts {
+        let words = count(text);
+        let is_common = *tag == ChangeTag::Equal;
+        common += if is_common { words } else { 0 };
+        all += if is_common { 2 * words } else { words };
     }
+    if all == 0 { 1.0 } else { 2.0 * common as f64 / all as f64 }
 }
 
 /// Arguments as a value, where they are one. None at all are an empty object.
@@ -378,6 +380,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn pieces(base: Option<&str>, other: &str) -> Vec<Piece> {
+        match base {
+            Some(base) => super::pieces(&compared(base, other)),
+            None => super::pieces(&whole(other)),
+        }
+    }
+
+    fn difference(base: &Said<'_>, other: &Said<'_>) -> Difference {
+        let texts = (base.content.unwrap_or_default(), other.content.unwrap_or_default());
+        super::difference(base, other, &compared(texts.0, texts.1))
+    }
 
     fn call(name: &str, arguments: &str) -> CallLine {
         CallLine { name: name.to_owned(), arguments: arguments.to_owned(), fault: String::new() }

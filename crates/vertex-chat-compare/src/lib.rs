@@ -56,6 +56,7 @@ mod run;
 mod score;
 mod stats;
 mod summary;
+mod text;
 mod tokens;
 
 pub use checks::{FAULT_CHARS_MAX, PATTERN_STEPS_MAX, SCHEMA_BYTES_MAX, SCHEMA_PATTERN_BYTES_MAX};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use vertex_chat::types::Extra;
+use vertex_chat::types::{Extra, ParseError};
 use vertex_chat::{ChatRequest, Client, Json, Policy};
 
 use crate::checks::Checks;
@@ -148,6 +148,19 @@ impl fmt::Display for Stage {
             Self::Closed(at_once) => write!(f, "{at_once} at once"),
             Self::Open(rate) => write!(f, "{rate}/s"),
         }
+    }
+}
+
+/// As it is printed.
+impl FromStr for Stage {
+    type Err = PlanError;
+
+    fn from_str(text: &str) -> Result<Self, PlanError> {
+        let closed = || text.strip_suffix(" at once")?.parse().ok().map(Self::Closed);
+        let open = || text.strip_suffix("/s")?.parse().ok().map(Self::Open);
+        closed()
+            .or_else(open)
+            .ok_or_else(|| PlanError(format!("`{text}` is no stage, such as `4 at once` or `2/s`")))
     }
 }
 
@@ -421,8 +434,7 @@ impl Plan {
         for place in 0..prompts.len() {
             let named =
                 |error: &dyn fmt::Display| PlanError(format!("{}: {error}", name_of(&prompts, place)));
-            let own = Json::from_serialize(&prompts[place].request).and_then(|it| it.parse_as::<Extra>());
-            let own = own.map_err(|error| named(&error))?;
+            let own = fields_of(&prompts[place].request).map_err(|error| named(&error))?;
             let mut request = overlaid(parameters.clone(), &own).map_err(|error| named(&error))?;
             // Prompts mostly share their schema and their tools, and validators are large.
             let messages = std::mem::take(&mut request.messages);
@@ -523,8 +535,7 @@ impl Plan {
             Some(_) => {
                 let named = |error: &dyn fmt::Display| PlanError(format!("{}: {error}", target.label));
                 let own = fields(target.parameters.as_ref(), &target.label)?;
-                let base = Json::from_serialize(request).and_then(|it| it.parse_as::<Extra>());
-                overlaid(base.map_err(|error| named(&error))?, &own).map_err(|error| named(&error))?
+                fields_of(request).and_then(|it| overlaid(it, &own)).map_err(|error| named(&error))?
             }
         };
         request.model = Some(target.model.clone()).filter(|it| !it.is_empty());
@@ -682,8 +693,13 @@ fn fields(json: Option<&Json>, name: &str) -> Result<Extra, PlanError> {
     json.parse_as::<Extra>().map_err(|error| PlanError(format!("{name}: {error}; it is a JSON object")))
 }
 
+/// A request's fields by their names.
+fn fields_of(request: &ChatRequest) -> Result<Extra, ParseError> {
+    Json::from_serialize(request).and_then(|it| it.parse_as())
+}
+
 /// Fields with others above them; what is null there is taken away.
-fn overlaid(mut base: Extra, own: &Extra) -> Result<ChatRequest, vertex_chat::types::ParseError> {
+fn overlaid(mut base: Extra, own: &Extra) -> Result<ChatRequest, ParseError> {
     for (name, value) in own.iter() {
         base.insert(name, value.clone());
     }

@@ -23,6 +23,8 @@ use vertex_chat::params::parameter;
 use vertex_chat::types::{Extra, ParseError, from_str};
 use vertex_chat::{ChatRequest, Json, Message};
 
+use crate::text::{compact, short};
+
 /// The longest file, and the most text that a template makes of one: all of it is kept in memory.
 pub const PROMPTS_BYTES_MAX: usize = 256 << 20;
 /// The most prompts of one file.
@@ -185,6 +187,7 @@ pub fn read_csv(name: &str, text: &str, template: &str) -> Result<Vec<Prompt>, P
         }
     }
     let (id, expected, system) = (column("id"), column("expected"), column("system"));
+    let wanted: HashMap<&str, Option<usize>> = template.names().map(|it| (it, column(it))).collect();
 
     let mut row = csv::StringRecord::new();
     let mut made = 0_usize;
@@ -192,7 +195,7 @@ pub fn read_csv(name: &str, text: &str, template: &str) -> Result<Vec<Prompt>, P
     while rows.read_record(&mut row).map_err(|error| found.csv_error(&error, &mut lines))? {
         let number = lines.at(row.position());
         let cell = |place: Option<usize>| place.and_then(|it| row.get(it)).filter(|it| !it.is_empty());
-        let text = template.fill(|wanted| cell(column(wanted)).unwrap_or_default());
+        let text = template.fill(|name| cell(wanted.get(name).copied().flatten()).unwrap_or_default());
         made = made.saturating_add(text.len());
         if made > PROMPTS_BYTES_MAX {
             let problem =
@@ -488,34 +491,9 @@ fn take_expected(fields: &mut Extra) -> Option<String> {
     Some(value.to_text().unwrap_or_else(|| compact(value.as_str())))
 }
 
-/// JSON without the white space between its tokens. The order of keys and the spelling of numbers stay.
-fn compact(json: &str) -> String {
-    let (mut is_string, mut is_escaped) = (false, false);
-    json.chars()
-        .filter(|&it| {
-            if is_string {
-                (is_string, is_escaped) = (it != '"' || is_escaped, it == '\\' && !is_escaped);
-                return true;
-            }
-            is_string = it == '"';
-            !it.is_ascii_whitespace()
-        })
-        .collect()
-}
-
 /// Editors on Windows put a byte order mark before what they save.
 fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
-}
-
-/// Somebody's text as an error or a report shows it: short, on one line.
-pub(crate) fn short(text: &str, chars_max: usize) -> String {
-    let mut chars = text.chars().map(|it| if it.is_control() { ' ' } else { it });
-    let mut cut: String = chars.by_ref().take(chars_max).collect();
-    if chars.next().is_some() {
-        cut.push('…');
-    }
-    cut
 }
 
 fn shown(name: &str) -> String {

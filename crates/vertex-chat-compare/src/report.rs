@@ -168,6 +168,14 @@ pub struct Quantile {
     pub high: Option<f64>,
 }
 
+impl Quantile {
+    /// The interval, where there are enough values for both ends.
+    #[must_use]
+    pub fn interval(&self) -> Option<(f64, f64)> {
+        self.low.zip(self.high)
+    }
+}
+
 /// A bar of a histogram: how many values are above `from` and up to `to`, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]

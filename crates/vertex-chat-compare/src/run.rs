@@ -17,6 +17,7 @@ use vertex_chat::{
 use crate::journal::Past;
 use crate::plan::{AT_ONCE_MAX, Arrivals, Plan, Stage, Target};
 use crate::record::{CallLine, ErrorLine, ResultLine, ScoreLine, StopLine, TokensLine};
+use crate::text::shortened;
 
 /// How much of an error's message is kept, in characters.
 pub const MESSAGE_CHARS_MAX: usize = 500;
@@ -465,7 +466,8 @@ impl Shared {
             due_us: micros(due.saturating_sub(self.began)),
             ..ResultLine::default()
         };
-        let request = match self.plan.request(&prompt.request, target) {
+        let request = || self.plan.request(&prompt.request, target);
+        let first = match request() {
             Ok(request) => request,
             Err(error) => {
                 result.begun_us = self.since_began();
@@ -476,14 +478,14 @@ impl Shared {
             }
         };
         result.begun_us = self.since_began();
-        let mut answer = self.once(target, request.clone(), &mut result).await;
+        let mut answer = self.once(target, first, &mut result).await;
         // A server may close a connection just when it is used again. That says nothing about its model, and whoever keeps
         // connections opens another one.
         let was_lost = answer.as_ref().is_err_and(|error| {
             error.kind() == ErrorKind::Connection && error.sent() != Sent::No && result.status.is_none()
         });
-        if was_lost {
-            answer = self.once(target, request, &mut result).await;
+        if was_lost && let Ok(again) = request() {
+            answer = self.once(target, again, &mut result).await;
         }
         result.ended_us = self.since_began();
         match answer {
@@ -703,15 +705,6 @@ fn fail(error: &Error, result: &mut ResultLine) {
         _ => "other".to_owned(),
     };
     result.error = Some(ErrorLine { kind, message: shortened(&error.to_string()) });
-}
-
-fn shortened(text: &str) -> String {
-    if text.chars().count() <= MESSAGE_CHARS_MAX {
-        return text.to_owned();
-    }
-    let mut cut: String = text.chars().take(MESSAGE_CHARS_MAX - 1).collect();
-    cut.push('…');
-    cut
 }
 
 fn micros(time: Duration) -> u64 {

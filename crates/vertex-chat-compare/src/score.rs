@@ -9,8 +9,9 @@ use vertex_chat::types::JsonSchemaFormat;
 use vertex_chat::{ChatRequest, Json, Message, ResponseFormat};
 
 use crate::differ::{same_json, same_value};
-use crate::prompts::{Template, short};
+use crate::prompts::Template;
 use crate::record::ScoreLine;
+use crate::text::short;
 
 /// The longest pattern, in bytes.
 pub const PATTERN_BYTES_MAX: usize = 16 << 10;
@@ -256,8 +257,10 @@ impl PathScoring {
         let expected = self.value.as_deref().unwrap_or(expected).trim();
         let is_text = found.as_str().is_some_and(|it| it.trim() == expected);
         let is_value = || serde_json::from_str(expected).is_ok_and(|it| same_value(&it, found));
-        let why = || format!("at {place} there is {}", short(&found.to_string(), SHOWN_CHARS_MAX));
-        scored(is_text || is_value(), &why())
+        if is_text || is_value() {
+            return scored(true, "");
+        }
+        scored(false, &format!("at {place} there is {}", short(&found.to_string(), SHOWN_CHARS_MAX)))
     }
 }
 

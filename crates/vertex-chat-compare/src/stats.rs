@@ -184,7 +184,7 @@ fn scaled(value: u64, unit: f64) -> f64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts and microseconds are far below 2^53")]
-fn float(value: u64) -> f64 {
+pub(crate) fn float(value: u64) -> f64 {
     value as f64
 }
 

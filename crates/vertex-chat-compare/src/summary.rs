@@ -8,12 +8,13 @@ use std::time::Duration;
 use vertex_chat::ChatRequest;
 use vertex_chat::types::Content;
 
-use crate::differ::{Said, Variety, difference, pieces};
+use crate::comparison::PROGRAM;
+use crate::differ::{Said, Variety, compared, difference, pieces, whole};
 use crate::journal::{JournalError, Line, read};
-use crate::plan::Breaks;
+use crate::plan::{Breaks, Stage};
 use crate::record::{PromptLine, ResultLine, RunLine};
 use crate::report::{AnswerReport, Difference, Figures, PromptReport, Report, RunReport, TargetReport};
-use crate::stats::Series;
+use crate::stats::{Series, float};
 
 /// How many prompts a report shows with their answers.
 pub const PROMPTS_SHOWN_MAX: usize = 200;
@@ -372,18 +373,18 @@ impl Summary {
 
     /// The report of this run alone.
     #[must_use]
-    pub fn report(&self, name: &str, made: &str, program: &str) -> Report {
-        report(&[(name.to_owned(), self)], made, program)
+    pub fn report(&self, name: &str, made: &str) -> Report {
+        report(&[(name.to_owned(), self)], made)
     }
 }
 
 /// By target: the first answer, and how many different ones there were.
 type Answers<'a> = BTreeMap<usize, (&'a First, &'a Variety)>;
 
-/// One report of several runs.
+/// One report of several runs with their names, made at a time by RFC 3339.
 #[must_use]
-pub fn report(runs: &[(String, &Summary)], made: &str, program: &str) -> Report {
-    let mut report = Report { made: made.to_owned(), program: program.to_owned(), ..Report::default() };
+pub fn report(runs: &[(String, &Summary)], made: &str) -> Report {
+    let mut report = Report { made: made.to_owned(), program: PROGRAM.to_owned(), ..Report::default() };
     // Prompts are the same when their requests are, whichever run they are of.
     let mut prompts: Vec<(&PromptLine, Answers<'_>)> = Vec::new();
     for (run, (name, summary)) in runs.iter().enumerate() {
@@ -454,8 +455,11 @@ fn target_report(summary: &Summary, run: usize, place: usize) -> TargetReport {
             .map(|(name, tally)| {
                 let mut figures = tally.figures(tally.seconds(), hour);
                 figures.stage.clone_from(name);
-                figures.concurrency = name.strip_suffix(" at once").and_then(|it| it.parse().ok());
-                figures.rate = name.strip_suffix("/s").and_then(|it| it.parse().ok());
+                match name.parse() {
+                    Ok(Stage::Closed(at_once)) => figures.concurrency = Some(at_once),
+                    Ok(Stage::Open(rate)) => figures.rate = Some(rate),
+                    Err(_) => {}
+                }
                 figures
             })
             .collect(),
@@ -547,13 +551,14 @@ fn answer_report(
     }
     let own = said(result);
     let Some((_, base)) = base.filter(|(first, _)| *first != target) else {
-        answer.pieces = pieces(None, own.content.unwrap_or_default());
+        answer.pieces = pieces(&whole(own.content.unwrap_or_default()));
         return answer;
     };
     let is_same = base.whole == first.whole;
     let base = said(&base.shown);
-    answer.pieces = pieces(Some(base.content.unwrap_or_default()), own.content.unwrap_or_default());
-    answer.difference = Some(match difference(&base, &own) {
+    let parts = compared(base.content.unwrap_or_default(), own.content.unwrap_or_default());
+    answer.pieces = pieces(&parts);
+    answer.difference = Some(match difference(&base, &own, &parts) {
         // All of what is shown is in common, and what is cut off is not.
         Difference::Same if !is_same && own.content.is_some_and(|it| it.len() > SHOWN_BYTES_MAX) => {
             Difference::Text(1.0)
@@ -592,9 +597,4 @@ fn cut(text: &str, bytes_max: usize) -> String {
     }
     let end = (0..=bytes_max).rev().find(|it| text.is_char_boundary(*it)).unwrap_or(0);
     format!("{} … ({} bytes more)", &text[..end], text.len() - end)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts and microseconds are far below 2^53")]
-fn float(value: u64) -> f64 {
-    value as f64
 }

@@ -263,7 +263,7 @@ impl Broken {
             .get(CONTENT_TYPE)
             .and_then(|it| it.to_str().ok())
             .is_some_and(|it| it.starts_with("text/event-stream"));
-        let is_error = head.status.as_u16() >= 400;
+        let on = if head.status.as_u16() >= 400 { On::Error } else { On::Whole };
         let touches = |on: &[On]| edits.iter().any(|edit| on.contains(&edit.on));
         if is_stream && touches(&[On::Chunk, On::Stream]) {
             let whole = body.collect(ANSWER_BYTES_MAX).await?;
@@ -277,8 +277,7 @@ impl Broken {
             } else {
                 body = events.into_body(Arc::clone(&self.clock));
             }
-        } else if !is_stream && touches(&[On::Whole, On::Error]) {
-            let on = if is_error { On::Error } else { On::Whole };
+        } else if !is_stream && touches(&[on]) {
             let mut bytes = body.collect(ANSWER_BYTES_MAX).await?;
             if let Ok(mut document) = serde_json::from_slice::<Value>(&bytes) {
                 edits

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
@@ -182,11 +183,12 @@ fn read_files(path: &Path) -> Result<Vec<(String, String)>, SuiteError> {
         files.sort();
     }
     let read = |file: PathBuf| {
-        let size = std::fs::metadata(&file).map_err(|error| wrong(&file, &error))?.len();
-        if size > FILE_BYTES_MAX {
+        let mut text = String::new();
+        let opened = std::fs::File::open(&file);
+        let read = opened.and_then(|it| it.take(FILE_BYTES_MAX + 1).read_to_string(&mut text));
+        if read.map_err(|error| wrong(&file, &error))? as u64 > FILE_BYTES_MAX {
             return Err(wrong(&file, &format!("larger than {FILE_BYTES_MAX} bytes")));
         }
-        let text = std::fs::read_to_string(&file).map_err(|error| wrong(&file, &error))?;
         Ok((file.display().to_string(), text))
     };
     files.into_iter().map(read).collect()
@@ -375,10 +377,7 @@ impl Suite {
     }
 
     /// The case of this name.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn case(&self, id: &str) -> Result<&Arc<Case>, SuiteError> {
+    fn case(&self, id: &str) -> Result<&Arc<Case>, SuiteError> {
         let found = self.cases.iter().find(|it| it.id == id);
         found.ok_or_else(|| SuiteError(format!("there is no case `{id}`; --list shows all")))
     }

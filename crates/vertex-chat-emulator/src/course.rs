@@ -71,25 +71,13 @@ impl Counted {
 pub(crate) struct Observed {
     body: Body,
     emulator: Emulator,
-    /// The number of the log's entry.
-    number: u64,
+    /// The log's entry, as far as it is known.
+    entry: LogEntry,
     course: Course,
     /// How many bytes have been given.
     given: u64,
     /// When the last of them was given, or else the head.
     last: Duration,
-    so_far: SoFar,
-    is_over: bool,
-}
-
-/// What goes into the log.
-#[derive(Default)]
-struct SoFar {
-    first_token: Option<Duration>,
-    last_token: Option<Duration>,
-    ended: Option<Duration>,
-    cut: bool,
-    usage: Option<Counted>,
 }
 
 impl Observed {
@@ -97,18 +85,10 @@ impl Observed {
     pub(crate) fn response(mut response: Response, emulator: &Emulator, entry: &LogEntry) -> Response {
         let mut course = response.extensions_mut().remove::<Course>().unwrap_or_default();
         course.bytes = course.bytes.or(http_body::Body::size_hint(response.body()).exact());
-        let (number, last) = (entry.number, entry.head.unwrap_or(entry.came));
+        let last = entry.head.unwrap_or(entry.came);
         response.map(|body| {
-            let mut observed = Self {
-                body,
-                emulator: emulator.clone(),
-                number,
-                course,
-                given: 0,
-                last,
-                so_far: SoFar::default(),
-                is_over: false,
-            };
+            let mut observed =
+                Self { body, emulator: emulator.clone(), entry: entry.clone(), course, given: 0, last };
             // Nobody looks at a body of no bytes.
             if observed.course.bytes == Some(0) {
                 observed.end();
@@ -121,50 +101,52 @@ impl Observed {
         self.given = self.given.saturating_add(bytes as u64);
         let now = self.emulator.0.clock.monotonic();
         self.last = now;
-        let is_first = self.so_far.first_token.is_none();
+        let is_first = self.entry.first_token.is_none();
         while self.course.marks.front().is_some_and(|mark| mark.end <= self.given) {
             let Some(mark) = self.course.marks.pop_front() else { break };
             if mark.is_token {
-                self.so_far.first_token.get_or_insert(now);
-                self.so_far.last_token = Some(now);
+                self.entry.first_token.get_or_insert(now);
+                self.entry.last_token = Some(now);
             }
-            self.so_far.usage = mark.usage.or(self.so_far.usage);
+            if let Some(usage) = mark.usage {
+                self.entry.prompt_tokens = usage.prompt;
+                self.entry.cached_tokens = usage.cached;
+                self.entry.completion_tokens = usage.completion;
+                self.entry.reasoning_tokens = usage.reasoning;
+            }
         }
         if self.course.bytes == Some(self.given) {
             self.end();
-        } else if is_first && self.so_far.first_token.is_some() {
+        } else if is_first && self.entry.first_token.is_some() {
             self.write();
         }
     }
 
+    fn is_over(&self) -> bool {
+        self.entry.ended.is_some() || self.entry.cut
+    }
+
     fn end(&mut self) {
-        self.so_far.ended.get_or_insert(self.last);
-        self.is_over = true;
-        self.course.place = None;
-        self.write();
+        self.entry.ended.get_or_insert(self.last);
+        self.close();
     }
 
     fn cut(&mut self) {
-        self.so_far.ended = None;
-        self.so_far.cut = true;
-        self.is_over = true;
+        self.entry.ended = None;
+        self.entry.cut = true;
+        self.close();
+    }
+
+    fn close(&mut self) {
         self.course.place = None;
         self.write();
     }
 
     /// Puts into the log what is known, if the entry is still there.
     fn write(&self) {
-        let mut state = self.emulator.state();
-        let Some(entry) = state.log.entry(self.number) else { return };
-        let usage = self.so_far.usage.unwrap_or_default();
-        entry.first_token = self.so_far.first_token;
-        entry.last_token = self.so_far.last_token;
-        entry.ended = self.so_far.ended;
-        entry.cut = self.so_far.cut;
-        entry.prompt_tokens = usage.prompt;
-        entry.cached_tokens = usage.cached;
-        entry.completion_tokens = usage.completion;
-        entry.reasoning_tokens = usage.reasoning;
+        if let Some(entry) = self.emulator.state().log.entry(self.entry.number) {
+            entry.clone_from(&self.entry);
+        }
     }
 }
 
@@ -186,7 +168,7 @@ impl http_body::Body for Observed {
                 Some(Err(error))
             }
             None => {
-                if !self.is_over {
+                if !self.is_over() {
                     self.end();
                 }
                 None
@@ -201,7 +183,7 @@ impl http_body::Body for Observed {
 
 impl Drop for Observed {
     fn drop(&mut self) {
-        if !self.is_over {
+        if !self.is_over() {
             self.write();
         }
     }

@@ -123,7 +123,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -150,7 +149,7 @@ use key::Account;
 use log::Log;
 use performance::{Fate, Models};
 use quirks::{Asked, Quirks};
-use reply::{GoogleError, Piece, Pieces, json_reply, not_found_page};
+use reply::{GoogleError, Piece, in_part, json_reply, not_found_page};
 use shape::{Backend, Pace, Pen};
 use tokens::Tokens;
 
@@ -985,14 +984,10 @@ impl Emulator {
             (None, Some(bytes)) => (bytes, Piece::Stall),
             (None, None) => return response,
         };
-        let (mut head, body) = response.into_parts();
-        if let Some(course) = head.extensions.get_mut::<Course>() {
+        if let Some(course) = response.extensions_mut().get_mut::<Course>() {
             course.bytes = None;
         }
-        let whole = body.collect(usize::MAX).await.unwrap_or_default();
-        let part: Bytes = whole.slice(..limit.min(whole.len()));
-        let body = Pieces::body([Piece::Bytes(part), last], Arc::clone(&self.0.clock));
-        Response::from_parts(head, body)
+        in_part(response, |_| limit, last, Arc::clone(&self.0.clock)).await
     }
 }
 

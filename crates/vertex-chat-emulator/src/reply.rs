@@ -162,6 +162,19 @@ impl http_body::Body for Pieces {
     }
 }
 
+/// The beginning of an answer, up to so many bytes of its body, and what comes in place of the rest.
+pub(crate) async fn in_part(
+    response: Response,
+    limit: impl FnOnce(usize) -> usize,
+    last: Piece,
+    clock: Arc<dyn Clock>,
+) -> Response {
+    let (head, body) = response.into_parts();
+    let whole = body.collect(usize::MAX).await.unwrap_or_default();
+    let part = whole.slice(..limit(whole.len()).min(whole.len()));
+    Response::from_parts(head, Pieces::body([Piece::Bytes(part), last], clock))
+}
+
 /// A streamed answer's head.
 pub(crate) fn event_stream(body: Body) -> Response {
     let mut response = Response::new(body);

@@ -16,7 +16,7 @@ use crate::course::{Counted, Course, Mark};
 use crate::openai::{self, OpenAiError};
 use crate::performance::Performance;
 use crate::quirks::{self, Quirk, Quirks};
-use crate::reply::{GoogleError, Piece, Pieces, event_stream, raw_reply};
+use crate::reply::{GoogleError, Piece, Pieces, event_stream, in_part, raw_reply};
 
 /// How many characters of a call's arguments a fragment has.
 const FRAGMENT_CHARS: usize = 12;
@@ -151,7 +151,7 @@ impl Accepted {
         };
         let mut response = raw_reply(StatusCode::OK, content_type, text);
         if pen.cuts {
-            response = cut_in_half(response, pen).await;
+            response = in_part(response, |bytes| bytes / 2, Piece::Cut, Arc::clone(&pen.clock)).await;
         }
         response.extensions_mut().insert(course);
         response
@@ -599,14 +599,6 @@ fn has_token(chunk: &Value) -> bool {
             || delta["tool_calls"].as_array().is_some_and(|it| !it.is_empty())
             || delta["function_call"].is_object()
     })
-}
-
-/// The first half of an answer that is whole, and the end of the connection.
-async fn cut_in_half(response: Response, pen: &Pen) -> Response {
-    let (head, body) = response.into_parts();
-    let whole = body.collect(usize::MAX).await.unwrap_or_default();
-    let half = Piece::Bytes(whole.slice(..whole.len() / 2));
-    Response::from_parts(head, Pieces::body([half, Piece::Cut], Arc::clone(&pen.clock)))
 }
 
 /// A spoken answer.

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use vertex_chat::Client;
 
@@ -47,14 +46,17 @@ impl Places {
         self.0.targets.iter().map(|it| &*it.name).collect()
     }
 
-    /// Where a model is: a model, alias or pattern of the configuration, or `TARGET:MODEL`, or the name of a target that has one
-    /// model only. Of several places it is the first.
+    /// Where a model is: a model or alias that the configuration names, or `TARGET:MODEL`, or the name of a target that has one
+    /// model only, or what its patterns and the built-in routes meet. Of several places it is the first.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Place> {
+        let routed = || self.0.first(name).map(|it| at_try(&it));
+        if self.0.is_named(name) {
+            return routed();
+        }
         let target = |name: &str| self.0.targets.iter().find(|it| &*it.name == name);
         let by_target = name.split_once(':').and_then(|(of, model)| Some(at(target(of)?, model)));
-        let by_route = || self.0.tries_from(name, Duration::MAX, |_| 0).first().map(at_try);
-        by_target.or_else(|| target(name).map(|it| at(it, ""))).or_else(by_route)
+        by_target.or_else(|| target(name).map(|it| at(it, ""))).or_else(routed)
     }
 }
 

@@ -170,8 +170,18 @@ impl Routes {
         self.tries_from(model, now, pick)
     }
 
+    /// The place to ask for a model where it must be the same each time: the first of several equal ones.
+    pub(crate) fn first(&self, model: &str) -> Option<Try> {
+        self.tries_from(model, Duration::MAX, |_| 0).into_iter().next()
+    }
+
+    /// Whether a model is named, and not only met by a pattern.
+    pub(crate) fn is_named(&self, model: &str) -> bool {
+        self.aliases.contains_key(model) || self.exact.contains_key(model)
+    }
+
     /// The same, where `pick` says which of several equal places comes first.
-    pub(crate) fn tries_from(&self, model: &str, now: Duration, pick: fn(&[Leg]) -> usize) -> Vec<Try> {
+    fn tries_from(&self, model: &str, now: Duration, pick: fn(&[Leg]) -> usize) -> Vec<Try> {
         let model = self.aliases.get(model).map_or(model, String::as_str);
         if model.len() > MODEL_BYTES_MAX {
             return Vec::new();
@@ -209,10 +219,8 @@ impl Routes {
 
     /// The models that there are by name, and who has them.
     pub(crate) fn models(&self) -> Vec<(String, String)> {
-        let owner_of = |name: &str| {
-            let tries = self.tries(name, Duration::MAX);
-            tries.first().map_or_else(String::new, |it| owner(name, &it.target).to_owned())
-        };
+        let owner_of =
+            |name: &str| self.first(name).map_or_else(String::new, |it| owner(name, &it.target).to_owned());
         let mut names: Vec<String> = self.exact.keys().chain(self.aliases.keys()).cloned().collect();
         if self.has_default_routes && self.targets.iter().any(|it| it.is_vertex) {
             names.extend(GOOGLE_MODELS.iter().map(|it| (*it).to_owned()));

@@ -8,9 +8,9 @@ use vertex_chat::{ChatRequest, Client};
 use vertex_chat_compare::batch::{
     BatchForm, Importer, JOB_BYTES_MAX, JOB_REQUESTS_MAX, LINE_BYTES_MAX, export as exported,
 };
-use vertex_chat_compare::{Imports, Plan, Scoring, Settings, Target, begun_at, rfc3339};
+use vertex_chat_compare::{Imports, Plan, Scoring, Settings, Target, rfc3339};
 
-use super::{PromptArguments, check_files, common_parameters, prices, prompts, usage, write_whole};
+use super::{PromptArguments, check_files, common_parameters, given, prices, prompts, usage, write_whole};
 use crate::{Failure, out};
 
 /// How many changes are told of.
@@ -120,7 +120,7 @@ pub(crate) fn export(arguments: &ExportArguments) -> Result<(), Failure> {
         )));
     }
     let path = &arguments.vertex_batch;
-    check_files(&[&Some(path.clone())], &[&arguments.job.prompts.prompts])?;
+    check_files(&[path], &given(&[&arguments.job.prompts.prompts]))?;
     let mut lines = Vec::new();
     let mut changes = std::collections::BTreeMap::<String, u64>::new();
     let mut bytes = 0;
@@ -165,8 +165,7 @@ pub(crate) fn import(arguments: &ImportArguments) -> Result<(), Failure> {
     )?;
     let of_plan = requests(&plan).map(|(number, request)| (number, request.clone()));
     let mut importer = Importer::new(form, model, of_plan).map_err(usage)?;
-    let begun = begun_at(&arguments.jsonl);
-    if begun.is_some() || arguments.jsonl.metadata().is_ok_and(|it| it.len() > 0) {
+    if arguments.jsonl.metadata().is_ok_and(|it| it.len() > 0) {
         return Err(Failure::Usage(format!(
             "{}: there is something in it; give a new file",
             arguments.jsonl.display()

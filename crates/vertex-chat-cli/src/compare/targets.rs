@@ -5,10 +5,10 @@ use std::path::Path;
 use vertex_chat::types::Extra;
 use vertex_chat::{Environment, Json, Policy};
 use vertex_chat_compare::{Prices, Target};
-use vertex_chat_gateway::{Config, Options, Places};
+use vertex_chat_gateway::{BuildError, Config, Options, Places};
 
 use crate::Failure;
-use crate::emulate::{Embedded, toml_text};
+use crate::emulate::{Embedded, toml_lines, toml_text};
 use crate::request::Parameters;
 
 /// What of a word is about where a model is, and not a parameter of requests.
@@ -82,44 +82,29 @@ impl Spec {
     /// The target that the word itself describes, as the configuration would.
     fn section(&self, number: usize, embedded: Option<&Embedded>) -> Result<String, Failure> {
         let wrong = |what: &str| Failure::Usage(format!("`{}`: {what}", self.label));
-        let is_endpoint = self.options.iter().any(|(key, _)| *key == "endpoint");
-        let kind = match (&self.url, is_endpoint) {
+        let given = |key: &str| self.options.iter().any(|(it, _)| *it == key);
+        let kind = match (&self.url, given("endpoint")) {
             (Some(_), _) => "openai",
             (None, true) => "endpoint",
             (None, false) => "vertex",
         };
         let mut lines = format!("[targets.{}]\nkind = \"{kind}\"\n", inline_name(number));
-        if let Some(url) = &self.url {
-            lines.push_str(&format!("base_url = {}\n", toml_text(url)));
-        }
-        let mut has_host = false;
+        lines.push_str(&toml_lines(self.url.clone().map(|url| ("base_url", url))));
         for (key, value) in &self.options {
-            let line = match *key {
-                "api_key_env" => {
-                    if std::env::var_os(value).is_none() {
-                        return Err(wrong(&format!(
-                            "the environment variable {value} is not set; it has the key"
-                        )));
-                    }
-                    if value.is_empty() || !value.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_') {
-                        return Err(wrong("`api_key_env` is the name of an environment variable"));
-                    }
-                    format!("api_key = \"${{{value}}}\"\n")
-                }
-                key => format!("{key} = {}\n", toml_text(value)),
-            };
-            has_host |= *key == "host";
-            lines.push_str(&line);
+            if *key != "api_key_env" {
+                lines.push_str(&toml_lines([(*key, value.clone())]));
+                continue;
+            }
+            if value.is_empty() || !value.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_') {
+                return Err(wrong("`api_key_env` is the name of an environment variable"));
+            }
+            if std::env::var_os(value).is_none() {
+                return Err(wrong(&format!("the environment variable {value} is not set; it has the key")));
+            }
+            lines.push_str(&format!("api_key = \"${{{value}}}\"\n"));
         }
-        if let (Some(embedded), false, None) = (embedded, has_host, &self.url) {
-            let given = |key: &str| self.options.iter().any(|(it, _)| *it == key);
-            lines.extend(
-                embedded
-                    .google_lines()
-                    .into_iter()
-                    .filter(|(key, _)| !given(key))
-                    .map(|(key, value)| format!("{key} = {}\n", toml_text(&value))),
-            );
+        if let (Some(embedded), false, None) = (embedded, given("host"), &self.url) {
+            lines.push_str(&toml_lines(embedded.google_lines().into_iter().filter(|(key, _)| !given(key))));
         }
         Ok(lines)
     }
@@ -232,67 +217,24 @@ pub(crate) async fn find(
         Some(_) => Environment::of::<&str, &str>([]),
         None => Environment::process(),
     };
-    let options = Options::new().environment(environment.clone());
-    let failed = |error: &dyn std::fmt::Display| Failure::Configuration(error.to_string());
-    let asks_openai = |it: &Spec| it.name.starts_with("openai:");
-    let has_key = || environment.get("OPENAI_API_KEY").is_some_and(|it| it.starts_with("sk-"));
-    if config.is_none() && embedded.is_none() && specs.iter().any(asks_openai) && !has_key() {
+    let has_key = environment.get("OPENAI_API_KEY").is_some_and(|it| it.starts_with("sk-"));
+    let asks_openai = specs.iter().any(|it| it.name.starts_with("openai:"));
+    if config.is_none() && embedded.is_none() && asks_openai && !has_key {
         return Err(Failure::Configuration(
             "OPENAI_API_KEY is not set, or is no key of OpenAI's (sk-…)".to_owned(),
         ));
     }
-    // What the configuration knows is looked for only when a word needs it: it may want credentials that nobody has.
-    let known = match specs.iter().any(|it| !it.is_inline()) {
-        false => None,
-        true => {
-            let config = match (config, embedded) {
-                (Some(path), _) => {
-                    if !defaults.is_empty() {
-                        let message =
-                            "--unsupported and --no-rewrite stand in the configuration's [defaults]";
-                        return Err(Failure::Usage(message.to_owned()));
-                    }
-                    crate::serve::read(path).map_err(Failure::Configuration)?
-                }
-                (None, Some(embedded)) => parse(&format!("{defaults}{}", embedded.toml()))?,
-                (None, None) => parse(&defaults)?,
-            };
-            Some(Places::build(&config, &options).await.map_err(|error| failed(&error))?)
-        }
-    };
-    // What a file does not have is where it would be without one.
-    let is_known =
-        |it: &Spec| it.is_inline() || known.as_ref().is_some_and(|known| known.find(&it.name).is_some());
-    let builtin = match config.is_some() && !specs.iter().all(is_known) {
-        true => Places::build(&parse("")?, &options).await.ok(),
-        false => None,
-    };
-    let sections = specs.iter().enumerate().filter(|(_, it)| it.is_inline());
-    let sections: Vec<String> =
-        sections.map(|(number, it)| it.section(number, embedded)).collect::<Result<_, _>>()?;
-    let inline = match sections.is_empty() {
-        true => None,
-        false => {
-            let config = parse(&format!("{defaults}{}", sections.concat()))?;
-            let built = Places::build(&config, &options).await.map_err(|error| {
-                // By the names that were given, not by ours.
-                let mut text = error.to_string();
-                for (number, spec) in specs.iter().enumerate() {
-                    text = text.replace(&format!("`{}`", inline_name(number)), &format!("`{}`", spec.label));
-                }
-                Failure::Configuration(text)
-            })?;
-            Some(built)
-        }
-    };
+    let options = Options::new().environment(environment);
+    let known = configured(&specs, config, &defaults, embedded, &options).await?;
+    let inline = inline(&specs, &defaults, embedded, &options).await?;
     let mut targets = Vec::new();
     for (number, spec) in specs.into_iter().enumerate() {
         let place = match spec.is_inline() {
             true => inline.as_ref().and_then(|it| it.find(&format!("{}:{}", inline_name(number), spec.name))),
-            false => [&known, &builtin].into_iter().flatten().find_map(|it| it.find(&spec.name)),
+            false => known.iter().find_map(|it| it.find(&spec.name)),
         };
         let Some(place) = place else {
-            let known = known.as_ref().map(|it| it.targets().join(", ")).unwrap_or_default();
+            let known = known.first().map(|it| it.targets().join(", ")).unwrap_or_default();
             return Err(Failure::Usage(format!(
                 "nobody has `{}`; the targets are {known}. `TARGET:MODEL` names one of theirs, `publisher/model` one of \
                  Vertex's; OPENAI_API_KEY makes the target openai",
@@ -300,15 +242,9 @@ pub(crate) async fn find(
             )));
         };
         let (target, location) = place.label.split_once('@').unwrap_or((&place.label, ""));
-        let url = place.client.chat_url();
-        // A model of one's own is paid as its machine is, whatever it is called.
-        let is_own = url.path().contains("/endpoints/") && !url.path().contains("/endpoints/openapi/");
-        let host = if is_own { "" } else { url.host().unwrap_or_default() };
-        let as_if = PRICED_AS.iter().find(|(it, _)| {
-            embedded.is_some() && !is_own && (*it == target || spec.is_inline() && *it == "vertex")
-        });
-        let host = as_if.map_or(host, |(_, host)| *host);
         let location = Some(location.to_owned()).filter(|it| !it.is_empty());
+        let target = if spec.is_inline() { "vertex" } else { target };
+        let host = priced_host(place.client.chat_url(), embedded.map(|_| target));
         let price = prices.find(&place.model, host, location.as_deref());
         targets.push(
             Target::new(spec.label, place.client, place.model)
@@ -318,6 +254,73 @@ pub(crate) async fn find(
         );
     }
     Ok(targets)
+}
+
+/// What the configuration knows, and what would be known without its file where it does not know all. It is looked at only
+/// when a word needs it: it may want credentials that nobody has.
+async fn configured(
+    specs: &[Spec],
+    config: Option<&Path>,
+    defaults: &str,
+    embedded: Option<&Embedded>,
+    options: &Options,
+) -> Result<Vec<Places>, Failure> {
+    if specs.iter().all(Spec::is_inline) {
+        return Ok(Vec::new());
+    }
+    let read = match (config, embedded) {
+        (Some(_), _) if !defaults.is_empty() => {
+            let message = "--unsupported and --no-rewrite stand in the configuration's [defaults]";
+            return Err(Failure::Usage(message.to_owned()));
+        }
+        (Some(path), _) => crate::serve::read(path).map_err(Failure::Configuration)?,
+        (None, Some(embedded)) => parse(&format!("{defaults}{}", embedded.toml()))?,
+        (None, None) => parse(defaults)?,
+    };
+    let failed = |error: BuildError| Failure::Configuration(error.to_string());
+    let mut known = vec![Places::build(&read, options).await.map_err(failed)?];
+    let is_known = |it: &Spec| it.is_inline() || known[0].find(&it.name).is_some();
+    if config.is_some() && !specs.iter().all(is_known) {
+        known.extend(Places::build(&Config::default(), options).await.ok());
+    }
+    Ok(known)
+}
+
+/// What words describe themselves.
+async fn inline(
+    specs: &[Spec],
+    defaults: &str,
+    embedded: Option<&Embedded>,
+    options: &Options,
+) -> Result<Option<Places>, Failure> {
+    let mut text = defaults.to_owned();
+    for (number, spec) in specs.iter().enumerate().filter(|(_, it)| it.is_inline()) {
+        text.push_str(&spec.section(number, embedded)?);
+    }
+    if text.len() == defaults.len() {
+        return Ok(None);
+    }
+    let built = Places::build(&parse(&text)?, options).await;
+    built.map(Some).map_err(|error| {
+        // By the names that were given, not by ours.
+        let mut text = error.to_string();
+        for (number, spec) in specs.iter().enumerate() {
+            text = text.replace(&format!("`{}`", inline_name(number)), &format!("`{}`", spec.label));
+        }
+        Failure::Configuration(text)
+    })
+}
+
+/// Whose prices hold at a URL; of an emulated target, those of whom it stands for.
+fn priced_host<'a>(url: &'a http::Uri, emulated: Option<&str>) -> &'a str {
+    let is_own = url.path().contains("/endpoints/") && !url.path().contains("/endpoints/openapi/");
+    let as_if = emulated.and_then(|target| PRICED_AS.iter().find(|(it, _)| *it == target));
+    match as_if {
+        // A model of one's own is paid as its machine is, whatever it is called.
+        _ if is_own => "",
+        Some((_, host)) => host,
+        None => url.host().unwrap_or_default(),
+    }
 }
 
 /// The command line's treatment of parameters, as the configuration has it.

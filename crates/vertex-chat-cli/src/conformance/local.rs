@@ -17,7 +17,7 @@ use vertex_chat_conformance::{Credentials, Key, Mutant, Plan, Suite, Target, Ver
 use vertex_chat_emulator::{API_KEY, LOCATION, PROJECT, TGI_ENDPOINT, VLLM_ENDPOINT};
 use vertex_chat_gateway::{Config, Gateway, Options};
 
-use crate::emulate::{Embedded, toml_text};
+use crate::emulate::{Embedded, toml_lines, toml_text};
 use crate::interrupt::Interrupts;
 use crate::{Failure, out};
 
@@ -117,12 +117,7 @@ impl Local {
     async fn build_gateway(&self, server: &Server) -> Result<Gateway, Failure> {
         let host = self.embedded.base_url();
         let quoted = toml_text;
-        let google: String = self
-            .embedded
-            .google_lines()
-            .iter()
-            .map(|(key, value)| format!("{key} = {}\n", quoted(value)))
-            .collect();
+        let google = toml_lines(self.embedded.google_lines());
         let base_url = quoted(&format!("{host}{}", path_of(server.kind)));
         let with_key = format!("kind = \"openai\"\nbase_url = {base_url}\napi_key = {}\n", quoted(API_KEY));
         let target = match server.kind {

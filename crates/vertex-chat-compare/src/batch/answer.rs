@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 use vertex_chat::types::Extra;
 use vertex_chat::{ChatCompletion, Json, ToolCall};
 
-use crate::MESSAGE_CHARS_MAX;
 use crate::record::{CallLine, ErrorLine, ResultLine};
+use crate::text::shortened;
 
 /// Lower than any HTTP status: a code of Google's remote calls.
 const HTTP_STATUS_MIN: u64 = 100;
@@ -208,7 +208,8 @@ impl Response {
             None => {
                 let feedback = self.prompt_feedback.unwrap_or_default();
                 result.finish_reason = Some("content_filter".to_owned());
-                result.refusal = feedback.block_reason_message.or(feedback.block_reason).map(|it| cut(&it));
+                result.refusal =
+                    feedback.block_reason_message.or(feedback.block_reason).map(|it| shortened(&it));
             }
         }
         result
@@ -245,12 +246,12 @@ impl Candidate {
                 .finish_message
                 .unwrap_or_else(|| "the model wrote a call that cannot be read".to_owned());
             result.error =
-                Some(ErrorLine { kind: "malformed_function_call".to_owned(), message: cut(&message) });
+                Some(ErrorLine { kind: "malformed_function_call".to_owned(), message: shortened(&message) });
             return;
         }
         let word = finish_reason(&reason, !result.calls.is_empty());
         if word == "content_filter" {
-            result.refusal = Some(cut(&self.finish_message.unwrap_or(reason)));
+            result.refusal = Some(shortened(&self.finish_message.unwrap_or(reason)));
         }
         result.finish_reason = Some(word.to_owned());
     }
@@ -378,13 +379,6 @@ fn kind_of(code: Option<u64>, word: Option<&str>) -> String {
 }
 
 fn failure(kind: &str, message: &str, status: Option<u16>) -> ResultLine {
-    let error = ErrorLine { kind: kind.to_owned(), message: cut(message) };
+    let error = ErrorLine { kind: kind.to_owned(), message: shortened(message) };
     ResultLine { attempts: 1, status, error: Some(error), ..ResultLine::default() }
-}
-
-fn cut(text: &str) -> String {
-    if text.chars().nth(MESSAGE_CHARS_MAX).is_none() {
-        return text.to_owned();
-    }
-    text.chars().take(MESSAGE_CHARS_MAX - 1).chain(['…']).collect()
 }

@@ -95,29 +95,10 @@ fn add(bytes: &[u8], hash: &mut u64) {
     }
 }
 
-/// JSON without white space between its tokens, order of keys and spelling of numbers kept: schemas come as people wrote
-/// them, and a line must be one line.
-pub(super) fn on_one_line(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    let mut in_text = false;
-    let mut is_escaped = false;
-    for it in json.chars() {
-        if in_text {
-            in_text = is_escaped || it != '"';
-            is_escaped = !is_escaped && it == '\\';
-        } else if it.is_ascii_whitespace() {
-            continue;
-        } else {
-            in_text = it == '"';
-        }
-        out.push(it);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::compact;
 
     #[test]
     fn what_a_table_changes_does_not_count() {
@@ -134,7 +115,7 @@ mod tests {
     #[test]
     fn white_space_in_texts_stays() {
         assert_eq!(
-            on_one_line("{ \"a b\" :\n \"c \\\" d\\\\\" , \"e\":[1, 2]}"),
+            compact("{ \"a b\" :\n \"c \\\" d\\\\\" , \"e\":[1, 2]}"),
             r#"{"a b":"c \" d\\","e":[1,2]}"#
         );
     }

@@ -474,9 +474,7 @@ impl<'a> Translation<'a> {
     fn schema(&mut self, schema: Option<&Json>, path: &str) -> Option<Json> {
         let schema = schema?;
         let rest = table::without_nothing(schema, 0);
-        if rest.as_ref().map_or(0, |it| it.as_str().len())
-            < super::canonical::on_one_line(schema.as_str()).len()
-        {
+        if rest.as_ref().map_or(0, |it| it.as_str().len()) < crate::text::compact(schema.as_str()).len() {
             self.changes.rewrite(
                 path,
                 "objects without fields and nulls were left out, for which the import of a batch file fails",

@@ -107,11 +107,12 @@ impl Importer {
         let is_torn = |error: serde_json::Error| {
             error.is_eof() || (line.starts_with('{') && error.line() == 1 && error.column() >= line.len())
         };
-        if serde_json::from_str::<IgnoredAny>(line).is_err_and(is_torn) {
-            return Err(BatchError::torn());
-        }
-        let fields = vertex_chat::types::from_str::<Extra>(line)
-            .map_err(|it| BatchError::new("", it, "a line of a job's output is one JSON object"))?;
+        let fields = vertex_chat::types::from_str::<Extra>(line).map_err(|error| {
+            match serde_json::from_str::<IgnoredAny>(line).is_err_and(is_torn) {
+                true => BatchError::torn(),
+                false => BatchError::new("", error, "a line of a job's output is one JSON object"),
+            }
+        })?;
         let row = Row::new(fields);
         let number = self.number(&row)?;
         let mut result = match self.form {

@@ -52,7 +52,7 @@ const COMPARED: [(&str, bool, Of); 5] = [
 ];
 
 fn time(quantile: crate::report::Quantile) -> Option<Value> {
-    let certainty = Certainty::of(quantile.low.zip(quantile.high));
+    let certainty = Certainty::of(quantile.interval());
     Some(Value { value: quantile.value, certainty, written: seconds(quantile.value) })
 }
 

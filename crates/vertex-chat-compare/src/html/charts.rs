@@ -113,7 +113,6 @@ fn histograms(
     let mut panels = String::new();
     for (i, target) in targets.iter().enumerate() {
         let bins: Vec<&Bin> = of(target).iter().filter(sound).collect();
-        #[allow(clippy::cast_precision_loss, reason = "it is drawn")]
         let height = |bin: &Bin| bin.count as f64;
         let Some(y) = Axis::from_zero(bins.iter().map(|it| height(it))) else { continue };
         let Some(owner) = page.owner(i) else { continue };
@@ -182,7 +181,6 @@ fn ranges(
     let all = |it: &Spread| [it.p50, it.p90, it.p99];
     let numbers = |it: Quantile| [Some(it.value), it.low, it.high];
     let x = Axis::over(rows.iter().flat_map(|it| all(it.2)).flat_map(numbers).flatten())?;
-    #[allow(clippy::cast_precision_loss, reason = "there are few rows")]
     let high = rows.len() as f64 * ROW;
     let area = Area { left: 10.0, right: WIDTH - 10.0, top: 6.0, bottom: 6.0 + high };
     let mut plot = Plot::new(chart, chart, area.bottom + 40.0, area, x, Axis::rows(rows.len())).described(
@@ -196,7 +194,6 @@ fn ranges(
     plot.bottom(None, seconds_short, &axis_name(what, x));
     for (row, (i, target, spread)) in rows.iter().enumerate() {
         let Some(owner) = page.owner(*i) else { continue };
-        #[allow(clippy::cast_precision_loss, reason = "there are few rows")]
         let y = row as f64 + AT;
         let top = plot.py(y) - ROW * AT;
         plot.label(&cut(&page.plain_name(target), NAME_COLUMNS_MAX), (area.left, top + 15.0), "who start");
@@ -227,10 +224,7 @@ fn ranges(
 
 /// The interval, where it can be drawn.
 fn interval(quantile: Quantile) -> Option<(f64, f64)> {
-    quantile
-        .low
-        .zip(quantile.high)
-        .filter(|(low, high)| is_drawable(*low) && is_drawable(*high) && low <= high)
+    quantile.interval().filter(|(low, high)| is_drawable(*low) && is_drawable(*high) && low <= high)
 }
 
 fn quantiles_said(it: &Spread) -> String {
@@ -257,7 +251,6 @@ struct Point {
 type OfStage = fn(&Figures) -> Option<(f64, Option<(f64, f64)>)>;
 
 fn scale(page: &Page<'_>, targets: &[TargetReport], figures: &mut Numbered) {
-    #[allow(clippy::cast_precision_loss, reason = "it is drawn")]
     let at_once: fn(&Figures) -> Option<f64> = |it| it.concurrency.map(|it| it as f64);
     let rate: fn(&Figures) -> Option<f64> = |it| it.rate;
     for (of, by, kind) in
@@ -405,7 +398,6 @@ fn cost_bars(
     let x = Axis::from_zero(rows.iter().map(|it| it.2))?;
     // Bars have a length from zero only on a linear axis.
     let x = Axis { scale: Scale::Linear, ..x };
-    #[allow(clippy::cast_precision_loss, reason = "there are few rows")]
     let high = rows.len() as f64 * ROW;
     let area = Area { left: 10.0, right: WIDTH - 10.0, top: 6.0, bottom: 6.0 + high };
     let said = rows.iter().map(|(_, it, cost)| format!("{}: {}.", page.plain_name(it), dollars(*cost)));
@@ -414,7 +406,6 @@ fn cost_bars(
     plot.bottom(None, dollars_short, "US dollars for a thousand answers");
     for (row, (i, target, cost)) in rows.iter().enumerate() {
         let Some(owner) = page.owner(*i) else { continue };
-        #[allow(clippy::cast_precision_loss, reason = "there are few rows")]
         let y = row as f64 + AT;
         let top = plot.py(y) - ROW * AT;
         plot.label(&cut(&page.plain_name(target), NAME_COLUMNS_MAX), (area.left, top + 15.0), "who start");
@@ -465,7 +456,6 @@ fn cost_and_time(
         let tip = format!("{}: {} for {}", page.plain_name(target), seconds(time), dollars(cost));
         plot.dot(&owner, (cost, time), 6.0, "full", &tip);
         let name = cut(&page.plain_name(target), SCATTER_COLUMNS_MAX);
-        #[allow(clippy::cast_precision_loss, reason = "a name is short")]
         let wide = columns(&name) as f64 * COLUMN;
         let (px, py) = (plot.px(cost), plot.py(time));
         let places = [

@@ -129,7 +129,6 @@ pub(super) fn wilson(part: u64, whole: u64) -> Option<(f64, f64)> {
     if whole == 0 {
         return None;
     }
-    #[allow(clippy::cast_precision_loss, reason = "a share needs no more than 53 bits")]
     let (part, whole) = (part.min(whole) as f64, whole as f64);
     let share = part / whole;
     let z2 = Z * Z;
@@ -140,7 +139,6 @@ pub(super) fn wilson(part: u64, whole: u64) -> Option<(f64, f64)> {
 
 /// A share; nothing of nothing has none.
 pub(super) fn share(part: u64, whole: u64) -> Option<f64> {
-    #[allow(clippy::cast_precision_loss, reason = "a share needs no more than 53 bits")]
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 

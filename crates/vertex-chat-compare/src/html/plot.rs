@@ -74,7 +74,6 @@ impl Axis {
 
     /// One row for each of these, from the top down: the middle of the first is at 0.5.
     pub(super) fn rows(rows: usize) -> Self {
-        #[allow(clippy::cast_precision_loss, reason = "there are few rows")]
         Self { from: rows as f64, to: 0.0, scale: Scale::Linear }
     }
 
@@ -89,7 +88,6 @@ impl Axis {
 
     /// Values with a line and a number: about as many as wanted.
     pub(super) fn ticks(&self, wanted: usize) -> Vec<f64> {
-        #[allow(clippy::cast_precision_loss, reason = "about 5")]
         let wanted_f = wanted.max(1) as f64;
         let mut ticks = Vec::new();
         match self.scale {

@@ -42,7 +42,7 @@ fn time(quantile: Option<Quantile>) -> Cell {
     let Some(quantile) = quantile.filter(|it| it.value.is_finite()) else {
         return Cell::unknown("–");
     };
-    let interval = quantile.low.zip(quantile.high).map(|(low, high)| seconds_between(low, high));
+    let interval = quantile.interval().map(|(low, high)| seconds_between(low, high));
     Cell::number(with_interval(seconds(quantile.value), interval), quantile.value)
 }
 
@@ -54,7 +54,6 @@ fn first(target: &TargetReport) -> Option<&Spread> {
     target.all.first_token.as_ref()
 }
 
-#[allow(clippy::cast_precision_loss, reason = "it is sorted by")]
 fn columns(targets: &[TargetReport]) -> Vec<Column> {
     let any = |has: fn(&Figures) -> bool| targets.iter().any(|it| has(&it.all));
     let mut columns = vec![
@@ -83,7 +82,7 @@ fn columns(targets: &[TargetReport]) -> Vec<Column> {
             let Some(quantile) = it.all.tokens_per_second.as_ref().map(|it| it.p50) else {
                 return Cell::unknown("–");
             };
-            let interval = quantile.low.zip(quantile.high);
+            let interval = quantile.interval();
             let interval = interval.map(|(low, high)| format!("{}–{}", significant(low), significant(high)));
             Cell::number(with_interval(significant(quantile.value), interval), quantile.value)
         });
@@ -128,7 +127,6 @@ fn columns(targets: &[TargetReport]) -> Vec<Column> {
     columns
 }
 
-#[allow(clippy::cast_precision_loss, reason = "it is sorted by")]
 fn errors(target: &TargetReport) -> Cell {
     let Figures { errors, rate_limited, requests, .. } = target.all;
     if requests == 0 {

@@ -20,7 +20,7 @@ pub(super) fn section(page: &Page<'_>) -> String {
     let times = |of: fn(&TargetReport) -> Option<Quantile>| -> Vec<Candidate> {
         let candidate = |it: &TargetReport| {
             let quantile = of(it).filter(|it| it.value.is_finite())?;
-            let interval = quantile.low.zip(quantile.high);
+            let interval = quantile.interval();
             Some(Candidate { name: page.name(it), value: quantile.value, interval })
         };
         targets.iter().filter_map(candidate).collect()
