@@ -18,7 +18,7 @@ use vertex_chat_transport::{
 
 use crate::file::{Fields, fields_of};
 use crate::subject::read_small;
-use crate::{AuthError, Environment, Secret, SubjectTokenSource};
+use crate::{AuthError, Environment, Secret, SubjectTokenSource, shown_path};
 
 /// How often the files are read in one attempt, when they do not fit together: somebody may be replacing them. With the
 /// attempts that a token has, that is six times in a quarter of a minute (AIP-4118 asks for four, five seconds apart).
@@ -64,7 +64,7 @@ impl CertificateFiles {
                 ));
             }
         };
-        let place = format!("the certificate configuration {}", config.display());
+        let place = format!("the certificate configuration {}", shown_path(&config));
         let named = |error: AuthError| error.in_stage(&place);
         let bytes = read_small(&config).map_err(|what| named(AuthError::configuration(what)))?;
         let fields = fields_of(&bytes).map_err(named)?;
@@ -80,7 +80,7 @@ impl CertificateFiles {
     }
 
     fn read(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, AuthError> {
-        read_small(path).map_err(|what| AuthError::configuration(format!("{}: {what}", path.display())))
+        read_small(path).map_err(|what| AuthError::configuration(format!("{}: {what}", shown_path(path))))
     }
 
     fn read_pair(&self) -> Result<ClientCertificate, AuthError> {
@@ -91,7 +91,7 @@ impl CertificateFiles {
     /// The certificates to show in the subject token: the leaf, then what vouches for it.
     fn read_chain(&self) -> Result<Vec<CertificateDer<'static>>, AuthError> {
         let certificates = |path: &Path| {
-            let wrong = |what: &str| AuthError::configuration(format!("{}: {what}", path.display()));
+            let wrong = |what: &str| AuthError::configuration(format!("{}: {what}", shown_path(path)));
             let bytes = Self::read(path)?;
             let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
             match found {

@@ -1,5 +1,6 @@
 //! Finding credentials.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::source::quota_header;
 use crate::subject::read_small;
 use crate::{
     AccessToken, AuthError, Cached, DEFAULT_UNIVERSE, Environment, MetadataSource, Secret, StaticToken,
-    SubjectTokenSource, TokenForm, TokenSource,
+    SubjectTokenSource, TokenForm, TokenSource, check_path, shown_path,
 };
 
 /// The largest credential file that is read.
@@ -166,11 +167,14 @@ impl TokenSource for Credentials {
 const NO_CREDENTIALS: &str = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to the path \
      of a credential file, or give a key or a token explicitly";
 
+/// What to do about a value that stands where a path belongs.
+const NOT_A_PATH: &str = "write the credentials to a file that only you can read, and give the file's path";
+
 /// A place where credentials are looked for.
 #[derive(Clone, Debug)]
 pub struct Place {
     name: String,
-    verdict: &'static str,
+    verdict: Cow<'static, str>,
     found: Option<Choice>,
 }
 
@@ -303,8 +307,7 @@ impl CredentialsOptions {
         match places.iter().find_map(|place| Some((place, place.found.as_ref()?))) {
             Some((place, Choice::File(path))) => return self.read_file(path, &place.name),
             Some((place, Choice::Unusable)) => {
-                return Err(AuthError::configuration(place.to_string())
-                    .with_remedy("write the JSON to a file, and give the file's path"));
+                return Err(AuthError::configuration(place.to_string()).with_remedy(NOT_A_PATH));
             }
             Some((_, Choice::Metadata)) => {}
             None => {
@@ -335,30 +338,30 @@ impl CredentialsOptions {
     pub fn places(&self) -> Vec<Place> {
         let variable = "GOOGLE_APPLICATION_CREDENTIALS";
         let named = match self.environment.path(variable) {
-            Some(path) if !is_path(&path) => Place {
-                // Its value may be a key.
-                name: variable.to_owned(),
-                verdict: "holds no path; it has to name a file, not to hold what is in one",
-                found: Some(Choice::Unusable),
+            Some(path) => match check_path(&path) {
+                // The value may be a secret, so it is not shown. It is not read either: Google's libraries take a path.
+                Err(what) => Place {
+                    name: variable.to_owned(),
+                    verdict: format!("has to be the path of a file; its value seems to be {what}").into(),
+                    found: Some(Choice::Unusable),
+                },
+                Ok(()) => Place {
+                    name: format!("{variable}={}", path.display()),
+                    verdict: "is set".into(),
+                    found: Some(Choice::File(path)),
+                },
             },
-            Some(path) => Place {
-                name: format!("{variable}={}", path.display()),
-                verdict: "is set",
-                found: Some(Choice::File(path)),
-            },
-            None => Place { name: variable.to_owned(), verdict: "is not set", found: None },
+            None => Place { name: variable.to_owned(), verdict: "is not set".into(), found: None },
         };
         let well_known = match self.well_known_file() {
             // What cannot be looked at may be there, and must not be passed over.
-            Some(path) if path.try_exists().unwrap_or(true) => Place {
-                name: path.display().to_string(),
-                verdict: "is there",
-                found: Some(Choice::File(path)),
-            },
-            Some(path) => Place { name: path.display().to_string(), verdict: "is not there", found: None },
+            Some(path) if path.try_exists().unwrap_or(true) => {
+                Place { name: shown_path(&path), verdict: "is there".into(), found: Some(Choice::File(path)) }
+            }
+            Some(path) => Place { name: shown_path(&path), verdict: "is not there".into(), found: None },
             None => Place {
                 name: "a home folder with gcloud's file".to_owned(),
-                verdict: "is not there",
+                verdict: "is not there".into(),
                 found: None,
             },
         };
@@ -366,17 +369,17 @@ impl CredentialsOptions {
         let metadata = match (is_off, self.environment.get("GCE_METADATA_HOST")) {
             (true, _) => Place {
                 name: "NO_GCE_CHECK".to_owned(),
-                verdict: "says not to look for a metadata server",
+                verdict: "says not to look for a metadata server".into(),
                 found: None,
             },
             (false, Some(host)) => Place {
                 name: format!("the metadata server {host}"),
-                verdict: "is named by GCE_METADATA_HOST",
+                verdict: "is named by GCE_METADATA_HOST".into(),
                 found: Some(Choice::Metadata),
             },
             (false, None) => Place {
                 name: "a metadata server".to_owned(),
-                verdict: "is looked for with the first token",
+                verdict: "is looked for with the first token".into(),
                 found: Some(Choice::Metadata),
             },
         };
@@ -417,10 +420,11 @@ impl CredentialsOptions {
     /// When it cannot be read or used; the message names the file and the field.
     pub fn from_file(&self, path: impl Into<PathBuf>) -> Result<Credentials, AuthError> {
         let path = path.into();
-        if !is_path(&path) {
-            return Err(AuthError::configuration("what was given as the path of a credential file is none")
-                .with_remedy("give the file's path, or its content to `from_json`"));
-        }
+        check_path(&path).map_err(|what| {
+            let message =
+                format!("the credential file has to be given by its path; the value seems to be {what}");
+            AuthError::configuration(message).with_remedy(NOT_A_PATH)
+        })?;
         self.read_file(&path, &path.display().to_string())
     }
 
@@ -483,15 +487,6 @@ impl CredentialsOptions {
         warn_if_readable_by_others(&metadata, origin);
         Ok((self.found_in(&json, origin)?, Stamp::of(&metadata)))
     }
-}
-
-/// Whether this can be the path of a file, and not what somebody has taken out of one.
-fn is_path(path: &Path) -> bool {
-    const PATH_BYTES_MAX: usize = 4096;
-    let text = path.as_os_str().as_encoded_bytes();
-    text.len() <= PATH_BYTES_MAX
-        && !text.trim_ascii_start().starts_with(b"{")
-        && !text.iter().any(|it| b"\r\n\0".contains(it))
 }
 
 #[cfg(unix)]

@@ -12,7 +12,7 @@ use vertex_chat_transport::Clock;
 use crate::file::Fields;
 use crate::process::run;
 use crate::subject::read_small;
-use crate::{AuthError, AuthErrorKind, Environment, Secret, SubjectTokenSource};
+use crate::{AuthError, AuthErrorKind, Environment, Secret, SubjectTokenSource, shown_path};
 
 /// The variable that has to be exactly `1` before any program is run.
 const GATE: &str = "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES";
@@ -168,7 +168,7 @@ impl ExecutableSubject {
     fn left_over(&self) -> Result<Option<Secret>, AuthError> {
         let Some(path) = &self.output_file else { return Ok(None) };
         let named = |error: AuthError| {
-            error.in_stage(&format!("{} (`credential_source.executable.output_file`)", path.display()))
+            error.in_stage(&format!("{} (`credential_source.executable.output_file`)", shown_path(path)))
         };
         if !path.exists() {
             return Ok(None);

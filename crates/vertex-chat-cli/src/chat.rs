@@ -8,13 +8,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use vertex_chat::auth::shown_path;
 use vertex_chat::{
     Accumulator, CallOptions, ChatCompletion, ChatCompletionChunk, ChatRequest, Client, Content, ContentPart,
     ErrorKind, Message, Report, Timeouts,
 };
 
 use crate::emulate::Embedded;
-use crate::interrupt::Interrupts;
+use crate::interrupt::{Interrupts, Stop};
 use crate::request::{Parameters, read_file, read_stdin};
 use crate::target::Target;
 use crate::{Failure, out};
@@ -206,7 +207,10 @@ async fn conversation(
         request.messages.push(Message::user(user_content(line, images)?));
         let answer = tokio::select! {
             answer = ask(client, request.clone(), options, arguments) => answer,
-            () = interrupts.next() => {
+            stop = interrupts.next() => {
+                if stop == Stop::Terminate {
+                    return Err(Failure::Interrupted);
+                }
                 out::note("\n(given up)");
                 request.messages.pop();
                 continue;
@@ -283,7 +287,8 @@ fn image_url(image: &str) -> Result<String, Failure> {
         _ => {
             let known = "png, jpg, webp, gif, heic, heif, pdf, mp3, wav, mp4";
             return Err(Failure::Usage(format!(
-                "{image}: the file's type is not known by its name; known are {known}"
+                "{}: the file's type is not known by its name; known are {known}",
+                shown_path(image)
             )));
         }
     };

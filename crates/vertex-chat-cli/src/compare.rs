@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use vertex_chat::auth::shown_path;
 use vertex_chat::transport::SystemClock;
 use vertex_chat::{ChatRequest, Json, Message};
 use vertex_chat_compare::{
@@ -332,7 +333,7 @@ fn common_parameters(parameters: &Parameters) -> Result<Json, Failure> {
 
 async fn run_plan(arguments: &RunArguments, plan: Plan, interrupts: &mut Interrupts) -> Result<(), Failure> {
     let clock = Arc::new(SystemClock);
-    let name = arguments.jsonl.as_ref().map_or("this run".to_owned(), |it| it.display().to_string());
+    let name = arguments.jsonl.as_ref().map_or("this run".to_owned(), shown_path);
     let mut comparison = match &arguments.jsonl {
         Some(path) => {
             Comparison::in_file(plan, clock, path).map_err(|error| Failure::Usage(error.to_string()))?
@@ -372,7 +373,7 @@ async fn run_plan(arguments: &RunArguments, plan: Plan, interrupts: &mut Interru
                     "interrupted after {} of {} requests; the same command goes on in {}",
                     report.runs[0].results,
                     comparison.plan().size(),
-                    path.display()
+                    shown_path(path)
                 ));
             }
             return Err(failure);
@@ -401,7 +402,7 @@ fn report_on(arguments: &ReportArguments) -> Result<(), Failure> {
     check_files(&given(&[&arguments.html]), &runs)?;
     for path in &arguments.runs {
         let summary = Summary::read(path).map_err(|error| Failure::Usage(error.to_string()))?;
-        summaries.push((path.display().to_string(), summary));
+        summaries.push((shown_path(path), summary));
     }
     let runs: Vec<(String, &Summary)> =
         summaries.iter().map(|(name, summary)| (name.clone(), summary)).collect();
@@ -415,7 +416,7 @@ fn report_on(arguments: &ReportArguments) -> Result<(), Failure> {
 
 /// Writes a file that has prompts or answers in it: for its owner alone, and all of it or nothing.
 pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
-    let cannot = |error: std::io::Error| Failure::Local(format!("{}: {error}", path.display()));
+    let cannot = |error: std::io::Error| Failure::Local(format!("{}: {error}", shown_path(path)));
     let mut options = std::fs::OpenOptions::new();
     options.write(true);
     if path.metadata().is_ok_and(|it| !it.is_file()) {
@@ -443,7 +444,7 @@ fn prompts(arguments: &PromptArguments) -> Result<Vec<Prompt>, Failure> {
     let mut prompts = match (&arguments.prompts, arguments.prompt.as_deref()) {
         (Some(path), _) => {
             let text = read_text(path)?;
-            let name = path.display().to_string();
+            let name = shown_path(path);
             let extension = path.extension().and_then(|it| it.to_str()).unwrap_or_default().to_lowercase();
             match (extension.as_str(), &arguments.template) {
                 ("csv", Some(template)) => read_csv(&name, &text, template).map_err(usage)?,
@@ -481,7 +482,7 @@ fn prompts(arguments: &PromptArguments) -> Result<Vec<Prompt>, Failure> {
 fn prices(own: Option<&Path>, day: &str) -> Result<Prices, Failure> {
     let mut prices = Prices::bundled();
     if let Some(path) = own {
-        let own = Prices::parse(&path.display().to_string(), &read_text(path)?).map_err(usage)?;
+        let own = Prices::parse(&shown_path(path), &read_text(path)?).map_err(usage)?;
         prices = prices.with_own(own);
     }
     prices.on(day).map_err(usage)
@@ -500,7 +501,7 @@ pub(crate) fn given<'a>(paths: &[&'a Option<PathBuf>]) -> Vec<&'a Path> {
 pub(crate) fn check_files(outputs: &[&Path], inputs: &[&Path]) -> Result<(), Failure> {
     let mut known: Vec<PathBuf> = inputs.iter().filter_map(|it| it.canonicalize().ok()).collect();
     for path in outputs {
-        let wrong = |what: String| Failure::Usage(format!("{}: {what}", path.display()));
+        let wrong = |what: String| Failure::Usage(format!("{}: {what}", shown_path(path)));
         let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = folder.canonicalize().map_err(|error| wrong(error.to_string()))?;
         if path.exists() {

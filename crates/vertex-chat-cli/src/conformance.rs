@@ -15,6 +15,7 @@ use clap::{Args, ValueEnum};
 use http::HeaderMap;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use vertex_chat::Client;
+use vertex_chat::auth::shown_path;
 use vertex_chat::transport::{Connector, HttpConnector, Profile, SystemClock};
 use vertex_chat_conformance::{
     ANSWER_TIMEOUT, Credentials, Estimate, Level, Plan, Report, Reports, Run, Suite, Target, Verdict,
@@ -327,7 +328,7 @@ async fn run_one(
     let ended = loop {
         tokio::select! {
             next = step(&mut run, &bar, arguments.quiet) => if !next { break true },
-            () = interrupts.next() => break false,
+            _ = interrupts.next() => break false,
         }
         if let Some(problem) = run.unanswered() {
             bar.finish_and_clear();
@@ -375,7 +376,7 @@ fn check_files(arguments: &ConformanceArguments) -> Result<(), Failure> {
     for path in [&arguments.json, &arguments.junit, &arguments.markdown].into_iter().flatten() {
         if path != Path::new("-") {
             let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
-            opened.map_err(|error| Failure::Local(format!("{}: {error}", path.display())))?;
+            opened.map_err(|error| Failure::Local(format!("{}: {error}", shown_path(path))))?;
         }
     }
     Ok(())
@@ -395,7 +396,7 @@ fn write_reports(arguments: &ConformanceArguments, reports: &Reports) -> Result<
             None => {}
             Some(path) if path == Path::new("-") => out::write(&text(reports))?,
             Some(path) => std::fs::write(path, text(reports))
-                .map_err(|error| Failure::Local(format!("{}: {error}", path.display())))?,
+                .map_err(|error| Failure::Local(format!("{}: {error}", shown_path(path))))?,
         }
     }
     if !to_stdout {

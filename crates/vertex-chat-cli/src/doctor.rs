@@ -4,6 +4,7 @@ use clap::Args;
 use vertex_chat::Client;
 use vertex_chat::auth::{
     Credentials, CredentialsKind, Environment, PROJECT_VARIABLES, Place, TokenSource, VARIABLES_NOT_READ,
+    shown_name,
 };
 
 use crate::target::Target;
@@ -49,18 +50,17 @@ pub(crate) async fn run(arguments: DoctorArguments) -> Result<(), Failure> {
             let found = credentials.as_ref().and_then(|it| it.as_ref().ok());
             out::line(format_args!("project      {}", project(target, &environment, found)))?;
             let location = match (&target.location, environment.get("GOOGLE_CLOUD_LOCATION")) {
-                (Some(location), _) => format!("{location} (--location)"),
-                (None, Some(location)) => format!("{location} (GOOGLE_CLOUD_LOCATION)"),
+                (Some(location), _) => format!("{} (--location)", shown_name(location)),
+                (None, Some(location)) => format!("{} (GOOGLE_CLOUD_LOCATION)", shown_name(&location)),
                 (None, None) if target.endpoint.is_some() => {
                     "missing: an endpoint is at one; give --location or set GOOGLE_CLOUD_LOCATION".to_owned()
                 }
                 (None, None) => "global (by default; --location or GOOGLE_CLOUD_LOCATION)".to_owned(),
             };
             out::line(format_args!("location     {location}"))?;
-            let endpoint = target
-                .endpoint
-                .as_deref()
-                .unwrap_or("openapi (Gemini and partners; --endpoint for your own)");
+            let endpoint = target.endpoint.as_deref().map(shown_name);
+            let endpoint =
+                endpoint.as_deref().unwrap_or("openapi (Gemini and partners; --endpoint for your own)");
             out::line(format_args!("endpoint     {endpoint}"))?;
         }
     }
@@ -72,7 +72,7 @@ pub(crate) async fn run(arguments: DoctorArguments) -> Result<(), Failure> {
             out::line(format_args!("  found in   {}", found.origin()))?;
             out::line(format_args!("  {}", what_it_does(found.kind())))?;
             if let Some(project) = found.quota_project_id() {
-                out::line(format_args!("  bills      {project}"))?;
+                out::line(format_args!("  bills      {}", shown_name(project)))?;
             } else if found.kind() == CredentialsKind::AuthorizedUser {
                 out::line(
                     "  bills      nobody by name; if Google says 403: gcloud auth application-default set-quota-project",
@@ -140,10 +140,10 @@ fn without_secrets(url: &str) -> String {
 
 fn project(target: &Target, environment: &Environment, found: Option<&Credentials>) -> String {
     if let Some(project) = &target.project {
-        return format!("{project} (--project)");
+        return format!("{} (--project)", shown_name(project));
     }
     if let Some((name, project)) = environment.first(&PROJECT_VARIABLES) {
-        return format!("{project} ({name})");
+        return format!("{} ({name})", shown_name(&project));
     }
     match (found.and_then(Credentials::project_id), found.and_then(Credentials::quota_project_id)) {
         (Some(project), _) => format!("{project} (the credentials)"),

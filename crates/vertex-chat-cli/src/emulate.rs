@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use tempfile::TempDir;
 use vertex_chat::ClientBuilder;
-use vertex_chat::auth::CredentialsOptions;
+use vertex_chat::auth::{CredentialsOptions, Secret, check_path, shown_path};
 use vertex_chat::transport::{Connector, HttpConnector, Profile, SystemClock};
 use vertex_chat_emulator::{
     API_KEY, Emulator, Engine, LOCATION, LogEntry, MODELS_MAX, PROJECT, Performance, Quirk, RunningEmulator,
     RunningProxy, TGI_ENDPOINT, VLLM_ENDPOINT,
 };
+use vertex_chat_gateway::Options;
 
 use crate::request::read_file;
 use crate::{Failure, out};
@@ -63,8 +65,8 @@ pub(crate) async fn run(arguments: EmulateArguments) -> Result<(), Failure> {
     if let Some(url) = &arguments.engine {
         let exchange = HttpConnector::new().connect(&Profile::Public);
         let exchange = exchange.map_err(|error| Failure::Local(error.to_string()))?;
-        let mut engine =
-            Engine::new(exchange, url).map_err(|_| Failure::Usage(format!("--engine {url}: not a URL")))?;
+        let mut engine = Engine::new(exchange, url)
+            .map_err(|_| Failure::Usage("--engine: not a URL such as http://127.0.0.1:8000/v1".to_owned()))?;
         if let Some(model) = arguments.engine_model {
             engine = engine.with_model(model);
         }
@@ -88,11 +90,17 @@ pub(crate) async fn run(arguments: EmulateArguments) -> Result<(), Failure> {
     }
     emulator.set_quirks(arguments.quirk);
     let running = start(&emulator, arguments.port).await?;
-    let key_file = KeyFile::write(&running.service_account_json(), arguments.key_file.as_deref())?;
-    let path = std::path::absolute(&key_file.path).unwrap_or_else(|_| key_file.path.clone());
-    let proxy = match arguments.proxy {
-        true => Some(Proxy::start(&running).await?),
+    let folder = match arguments.key_file.is_none() || arguments.proxy {
+        true => Some(private_folder()?),
         false => None,
+    };
+    let in_folder = |name: &str| folder.as_ref().map(|it| it.path().join(name));
+    let key_file = arguments.key_file.or_else(|| in_folder("service-account.json")).unwrap_or_default();
+    write_key(&running.service_account_json(), &key_file)?;
+    let path = std::path::absolute(&key_file).unwrap_or(key_file);
+    let proxy = match in_folder("authority.pem").filter(|_| arguments.proxy) {
+        Some(authority) => Some(Proxy::start(&running, authority).await?),
+        None => None,
     };
     let credentials = ("GOOGLE_APPLICATION_CREDENTIALS", path.display().to_string());
     let openai = ("OPENAI_BASE_URL", running.openai_base_url());
@@ -136,19 +144,17 @@ fn quirk(word: &str) -> Result<Quirk, String> {
     })
 }
 
-/// The proxy, and the file with its certificate authority; the file goes when the program ends.
+/// The proxy, and the file with its certificate authority.
 struct Proxy {
     running: RunningProxy,
     authority: PathBuf,
 }
 
 impl Proxy {
-    async fn start(emulator: &RunningEmulator) -> Result<Self, Failure> {
+    async fn start(emulator: &RunningEmulator, authority: PathBuf) -> Result<Self, Failure> {
         let cannot = |error: std::io::Error| Failure::Local(format!("the proxy cannot be started: {error}"));
         let running = emulator.start_proxy().await.map_err(cannot)?;
-        let authority =
-            std::env::temp_dir().join(format!("vertex-chat-{}-authority.pem", std::process::id()));
-        std::fs::write(&authority, running.authority_pem()).map_err(cannot)?;
+        write_private(&authority, running.authority_pem()).map_err(cannot)?;
         Ok(Self { running, authority })
     }
 
@@ -162,12 +168,6 @@ impl Proxy {
             ("REQUESTS_CA_BUNDLE", authority()),
             ("NODE_EXTRA_CA_CERTS", authority()),
         ]
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.authority);
     }
 }
 
@@ -197,55 +197,49 @@ async fn start(emulator: &Emulator, port: u16) -> Result<RunningEmulator, Failur
         .map_err(|error| Failure::Local(format!("cannot listen on {address}: {error}")))
 }
 
-/// A key file, removed when the program ends if it lies in the temporary directory.
-struct KeyFile {
-    path: PathBuf,
-    temporary: bool,
-}
-
-impl KeyFile {
-    fn write(json: &str, path: Option<&Path>) -> Result<Self, Failure> {
-        let temporary = path.is_none();
-        let path = match path {
-            Some(path) => path.to_owned(),
-            None => {
-                std::env::temp_dir().join(format!("vertex-chat-{}-service-account.json", std::process::id()))
-            }
-        };
-        let cannot = |error: &dyn std::fmt::Display| Failure::Local(format!("{}: {error}", path.display()));
-        if path.exists() {
-            // An emulator's old key is replaced; anything else may be somebody's real key.
-            let old = std::fs::read_to_string(&path).unwrap_or_default();
-            if !old.contains(&format!("emulator@{PROJECT}.iam.gserviceaccount.com")) {
-                return Err(cannot(&"exists and is not an emulator's key; it is left alone"));
-            }
-            std::fs::remove_file(&path).map_err(|error| cannot(&error))?;
+/// Writes the service account's key where the user wants it. An emulator's old key is replaced; another file is left alone,
+/// because it may be a real key.
+fn write_key(json: &str, path: &Path) -> Result<(), Failure> {
+    let cannot = |error: &dyn std::fmt::Display| Failure::Local(format!("{}: {error}", shown_path(path)));
+    check_path(path).map_err(|what| {
+        Failure::Usage(format!("--key-file has to be the path of a file; it seems to be {what}"))
+    })?;
+    if path.exists() {
+        let old = std::fs::read_to_string(path).unwrap_or_default();
+        if !old.contains(&format!("emulator@{PROJECT}.iam.gserviceaccount.com")) {
+            return Err(cannot(&"exists and is not an emulator's key; it is left alone"));
         }
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt;
-            options.mode(0o600);
-        }
-        let mut file = options.open(&path).map_err(|error| cannot(&error))?;
-        std::io::Write::write_all(&mut file, json.as_bytes()).map_err(|error| cannot(&error))?;
-        Ok(Self { path, temporary })
+        std::fs::remove_file(path).map_err(|error| cannot(&error))?;
     }
+    write_private(path, json).map_err(|error| cannot(&error))
 }
 
-impl Drop for KeyFile {
-    fn drop(&mut self) {
-        if self.temporary {
-            let _ = std::fs::remove_file(&self.path);
-        }
+/// Writes a new file that only its owner can read.
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
     }
+    std::io::Write::write_all(&mut options.open(path)?, text.as_bytes())
 }
 
-/// The emulator of one `chat --emulator` or `serve --emulator`: over TCP, with a key file, as if it were far away.
+/// The folder for files that nobody named: only its owner can open it, and it is removed when the program ends.
+fn private_folder() -> Result<TempDir, Failure> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("vertex-chat-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir().map_err(|error| Failure::Local(format!("no folder for temporary files: {error}")))
+}
+
+/// The emulator of one `chat --emulator` or `serve --emulator`: over TCP, with a service account's key, as if it were far away.
+/// The key is in no file: the program would leave it behind when it is killed.
 pub(crate) struct Embedded {
     running: RunningEmulator,
-    key_file: KeyFile,
+    key: Secret,
 }
 
 impl Embedded {
@@ -264,7 +258,7 @@ impl Embedded {
             // Somebody's own key, to see it refused: it is sent to the emulator and nowhere else.
             Some(path) => redirected(path, &running.base_url())?,
         };
-        Ok(Self { key_file: KeyFile::write(&json, None)?, running })
+        Ok(Self { key: Secret::new(json), running })
     }
 
     pub(crate) fn emulator(&self) -> &Emulator {
@@ -276,19 +270,14 @@ impl Embedded {
         self.running.base_url()
     }
 
-    /// The key file that it takes.
-    pub(crate) fn key_file(&self) -> &Path {
-        &self.key_file.path
+    /// What a target of a configuration says to be Vertex's here, beside the credentials of [`options`](Self::options).
+    pub(crate) fn google_lines(&self) -> [(&'static str, String); 3] {
+        [("project", PROJECT.to_owned()), ("location", LOCATION.to_owned()), ("host", self.base_url())]
     }
 
-    /// What a target of a configuration says to be Vertex's here.
-    pub(crate) fn google_lines(&self) -> [(&'static str, String); 4] {
-        [
-            ("project", PROJECT.to_owned()),
-            ("location", LOCATION.to_owned()),
-            ("host", self.base_url()),
-            ("credentials_file", self.key_file().display().to_string()),
-        ]
+    /// What a gateway before the emulator is built with: the emulator's key for all its targets on Vertex.
+    pub(crate) fn options(&self, options: Options) -> Options {
+        options.credentials_json(self.key.clone())
     }
 
     /// The targets of a configuration: everybody that the emulator can be.
@@ -317,7 +306,7 @@ impl Embedded {
         builder
             .environment(vertex_chat::Environment::of::<&str, &str>([("GOOGLE_CLOUD_LOCATION", LOCATION)]))
             .host(self.running.base_url())
-            .credentials_file(&self.key_file.path)
+            .credentials_json(self.key.clone())
     }
 
     pub(crate) async fn stop(self) {
@@ -337,7 +326,7 @@ pub(crate) fn toml_lines(pairs: impl IntoIterator<Item = (&'static str, String)>
 
 /// A key file with the emulator's token endpoint in it.
 fn redirected(path: &Path, base_url: &str) -> Result<String, Failure> {
-    let cannot = |what: &dyn std::fmt::Display| Failure::Usage(format!("{}: {what}", path.display()));
+    let cannot = |what: &dyn std::fmt::Display| Failure::Usage(format!("{}: {what}", shown_path(path)));
     let json = read_file(path)?;
     let fields: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_slice(&json);
     let mut fields = fields.map_err(|_| cannot(&"not a JSON object"))?;
@@ -345,6 +334,6 @@ fn redirected(path: &Path, base_url: &str) -> Result<String, Failure> {
     let json = serde_json::Value::from(fields).to_string();
     // What is wrong with it is said of this file, not of its copy.
     let options = CredentialsOptions::new(Arc::new(HttpConnector::new()), Arc::new(SystemClock));
-    options.from_json(json.as_bytes(), &path.display().to_string())?;
+    options.from_json(json.as_bytes(), &shown_path(path))?;
     Ok(json)
 }

@@ -19,6 +19,7 @@ use rustix::net::{
     SendFlags, recvmsg, sendmsg,
 };
 use tokio::net::TcpListener;
+use vertex_chat::auth::shown_path;
 
 use crate::serve::bind;
 use crate::{Failure, out};
@@ -30,7 +31,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The socket of the process that offers it at this path; a new one where there is none.
 pub(crate) async fn take(path: &Path, address: SocketAddr) -> Result<TcpListener, Failure> {
-    let cannot = |error: &dyn std::fmt::Display| Failure::Local(format!("{}: {error}", path.display()));
+    let cannot = |error: &dyn std::fmt::Display| Failure::Local(format!("{}: {error}", shown_path(path)));
     let Ok(stream) = UnixStream::connect(path) else {
         return bind(address).await;
     };
@@ -38,7 +39,7 @@ pub(crate) async fn take(path: &Path, address: SocketAddr) -> Result<TcpListener
     let socket = receive(&stream).map_err(|error| cannot(&error))?;
     let listener = std::net::TcpListener::from(socket.ok_or_else(|| cannot(&"no socket was handed over"))?);
     listener.set_nonblocking(true).map_err(|error| cannot(&error))?;
-    out::note(format_args!("took the listening socket over from the process at {}", path.display()));
+    out::note(format_args!("took the listening socket over from the process at {}", shown_path(path)));
     TcpListener::from_std(listener).map_err(|error| cannot(&error))
 }
 
@@ -48,7 +49,7 @@ pub(crate) struct Offer(Arc<Mutex<Option<OwnedFd>>>);
 impl Offer {
     /// Offers the socket at this path, in the place of whoever offered one there before.
     pub(crate) fn make(path: &Path, listener: &TcpListener) -> Result<Self, Failure> {
-        let cannot = |error: std::io::Error| Failure::Local(format!("{}: {error}", path.display()));
+        let cannot = |error: std::io::Error| Failure::Local(format!("{}: {error}", shown_path(path)));
         let socket = Arc::new(Mutex::new(Some(listener.as_fd().try_clone_to_owned().map_err(cannot)?)));
         // Made beside it and moved there, so that there is always one, and nobody else's for a moment.
         let mut beside = path.as_os_str().to_owned();

@@ -21,6 +21,7 @@ mod serve;
 mod target;
 mod telemetry;
 mod token;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -70,7 +71,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let program = Program::parse();
+    let program = match Program::try_parse() {
+        Ok(program) => program,
+        Err(error) => return usage::end(error),
+    };
     let telemetry = Telemetry::start(program.verbose);
     // One thread is enough for everything but serving many, and cheaper.
     let mut builder = match program.command {
@@ -104,7 +108,7 @@ fn main() -> ExitCode {
 
 async fn run(program: Program) -> Result<(), Failure> {
     // From here on Ctrl-C is ours to answer.
-    let mut interrupts = Interrupts::listen()?;
+    let mut interrupts = Interrupts::listen(!matches!(program.command, Command::Serve(_)))?;
     match program.command {
         // A conversation has its own use for Ctrl-C.
         Command::Chat(arguments) => chat::run(*arguments, program.verbose, &mut interrupts).await,

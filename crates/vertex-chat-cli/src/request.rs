@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use clap::Args;
+use vertex_chat::auth::shown_path;
 use vertex_chat::types::Extra;
 use vertex_chat::{ChatRequest, Json, Policy, ResponseFormat, Rewrite, Rewrites};
 
@@ -121,13 +122,13 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
 /// A file of text, up to so many bytes.
 pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String, Failure> {
     let text = String::from_utf8(read_up_to(path, bytes_max)?);
-    text.map_err(|_| Failure::Usage(format!("{} is not UTF-8", path.display())))
+    text.map_err(|_| Failure::Usage(format!("{} is not UTF-8", shown_path(path))))
 }
 
 fn read_up_to(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Failure> {
-    let cannot = |error: std::io::Error| Failure::Usage(format!("{}: {error}", path.display()));
+    let cannot = |error: std::io::Error| Failure::Usage(format!("{}: {error}", shown_path(path)));
     let file = std::fs::File::open(path).map_err(cannot)?;
-    read_all(file, &path.display().to_string(), bytes_max)
+    read_all(file, &shown_path(path), bytes_max)
 }
 
 pub(crate) fn read_stdin() -> Result<String, Failure> {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use vertex_chat::Environment;
+use vertex_chat::auth::shown_path;
 use vertex_chat_gateway::{AccessEntry, AccessFormat, Config, Gateway, Options};
 
 use crate::emulate::{Embedded, toml_lines};
@@ -101,6 +102,9 @@ async fn serve(
     let environment = Environment::process();
     let wrong = |error: &dyn std::fmt::Display| Failure::Configuration(error.to_string());
     let mut options = Options::new().environment(environment.clone());
+    if let Some(embedded) = embedded {
+        options = embedded.options(options);
+    }
     let format = arguments.access_log.map_or(config.access_log().unwrap_or_default(), |it| match it {
         LogFormat::Text => AccessFormat::Text,
         LogFormat::Json => AccessFormat::Json,
@@ -186,7 +190,7 @@ fn configuration(arguments: &ServeArguments, embedded: Option<&Embedded>) -> Res
 
 /// A configuration of a file.
 pub(crate) fn read(path: &Path) -> Result<Config, String> {
-    let name = path.display().to_string();
+    let name = shown_path(path);
     let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
     Config::parse(&name, &text).map_err(|error| error.to_string())
 }
@@ -254,14 +258,14 @@ async fn reload(gateway: Gateway, path: Option<PathBuf>, mut hangups: Hangups) {
             continue;
         }
         known = now;
-        let name = path.display().to_string();
+        let name = shown_path(&path);
         let result = match std::fs::read_to_string(&path) {
             Ok(text) => gateway.reload_text(&name, &text).await.map_err(|error| error.to_string()),
             Err(error) => Err(format!("{name}: {error}")),
         };
         match result {
             Ok(()) => {
-                out::note(format_args!("{}: taken", path.display()));
+                out::note(format_args!("{name}: taken"));
                 let warm = gateway.clone();
                 tokio::spawn(async move { warm.warm_up().await });
             }
@@ -274,7 +278,7 @@ async fn reload(gateway: Gateway, path: Option<PathBuf>, mut hangups: Hangups) {
 async fn asked_to_end(interrupts: &mut Interrupts) {
     let _ = interrupts.end(std::future::pending::<Result<(), Failure>>()).await;
     out::note("ending: what runs is finished, nothing new is taken; once more ends at once");
-    match Interrupts::listen() {
+    match Interrupts::listen(false) {
         Ok(mut again) => {
             tokio::spawn(async move {
                 let _ = again.end(std::future::pending::<Result<(), Failure>>()).await;

@@ -9,6 +9,7 @@ use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use toml::Spanned;
+use vertex_chat::auth::{check_path, shown_name};
 use vertex_chat::{Client, ClientBuilder, Environment, RetryPolicy, Timeouts};
 
 use crate::config::{Choice, Config, ConfigError, Kind, Limits, TargetSection};
@@ -116,7 +117,8 @@ impl State {
         for (client, hash) in &file.keys {
             let text = config.resolved(hash, environment)?;
             let Some(hash_of) = keys::parse(&text) else {
-                let message = format!("the key of `{client}` is not `sha256:` and 64 hexadecimal digits");
+                let message =
+                    format!("the key of `{}` is not `sha256:` and 64 hexadecimal digits", shown_name(client));
                 return Err(config.fault(Some(hash.span()), message).into());
             };
             keys.push((client.clone(), hash_of));
@@ -221,6 +223,11 @@ async fn target(
                 builder = set(builder, value);
             }
         }
+        if let (None, None, Some(json)) =
+            (&section.credentials_file, &section.access_token, &options.credentials_json)
+        {
+            builder = builder.credentials_json(json.clone());
+        }
         // Credentials are found once, so that all locations share one token.
         let builder = builder.discover().await.map_err(failed)?;
         for location in &locations {
@@ -259,6 +266,13 @@ fn tls(
 ) -> Result<Arc<ServerConfig>, ConfigError> {
     let read = |path: &Spanned<String>| {
         let name = config.resolved(path, environment)?;
+        check_path(&name).map_err(|what| {
+            let message = format!(
+                "this has to be the path of a file; the value seems to be {what}; write it to a file that only you can read, \
+                 and give the file's path"
+            );
+            config.fault(Some(path.span()), message)
+        })?;
         std::fs::read(&name).map_err(|error| config.fault(Some(path.span()), format!("{name}: {error}")))
     };
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(certificate)?).collect();

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use serde::Deserialize;
 use toml::Spanned;
+use vertex_chat::auth::shown_name;
 use vertex_chat::{Dialect, Environment, Policy, Rewrite, Rewrites};
 
 use crate::repair::{Repair, Repairs};
@@ -262,7 +263,7 @@ impl Config {
             Ok(file) => Self { file, text: text.to_owned(), name: name.to_owned() },
             Err(error) => {
                 let config = Self { text: text.to_owned(), name: name.to_owned(), ..Self::default() };
-                return Err(config.fault(error.span(), error.message().trim_end()));
+                return Err(config.fault(error.span(), without_values(error.message().trim_end())));
             }
         };
         config.check()?;
@@ -328,8 +329,10 @@ impl Config {
                 rest = after;
             } else if let Some((name, after)) = rest.strip_prefix('{').and_then(|it| it.split_once('}')) {
                 let value = environment.get(name).ok_or_else(|| {
-                    let message =
-                        format!("the environment variable {name} is not set; set it, or write the value");
+                    let message = format!(
+                        "the environment variable {} is not set; set it, or write the value",
+                        shown_name(name)
+                    );
                     self.fault(Some(text.span()), message)
                 })?;
                 out.push_str(&value);
@@ -351,7 +354,8 @@ impl Config {
         for (client, hash) in &file.keys {
             if !hash.get_ref().contains('$') && crate::keys::parse(hash.get_ref()).is_none() {
                 let message = format!(
-                    "the key of `{client}` is not `sha256:` and 64 hexadecimal digits; `vertex-chat key` makes one"
+                    "the key of `{}` is not `sha256:` and 64 hexadecimal digits; `vertex-chat key` makes one",
+                    shown_name(client)
                 );
                 return Err(self.fault(Some(hash.span()), message));
             }
@@ -387,7 +391,7 @@ impl Config {
             }
             for choice in model.to.iter().chain(&model.fallback) {
                 if !file.targets.contains_key(choice.target.get_ref()) {
-                    let message = format!("there is no [targets.{}]", choice.target.get_ref());
+                    let message = format!("there is no [targets.{}]", shown_name(choice.target.get_ref()));
                     return Err(self.fault(Some(choice.target.span()), message));
                 }
                 if let Some(weight) = choice.weight.as_ref().filter(|it| *it.get_ref() == 0) {
@@ -482,9 +486,57 @@ impl Config {
     }
 }
 
+/// What the reader of TOML says, without the values that it quotes: one of them may be a key in the wrong place.
+fn without_values(message: &str) -> String {
+    let mut out = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(at) = rest.find(['"', '`']) {
+        let (before, quoted) = rest.split_at(at);
+        let quote = &quoted[..1];
+        out.push_str(before);
+        let mut is_escaped = false;
+        let end = quoted[1..].find(|it: char| {
+            let ends = quote.starts_with(it) && !is_escaped;
+            is_escaped = it == '\\' && !is_escaped;
+            ends
+        });
+        let Some(end) = end else {
+            out.push('…');
+            return out;
+        };
+        match quote {
+            // A value; its place is told beside it.
+            "\"" => out.push('…'),
+            // The name of a key, or of one of few values.
+            _ => out.push_str(&format!("`{}`", shown_name(&quoted[1..=end]))),
+        }
+        rest = &quoted[end + 2..];
+    }
+    out.push_str(rest);
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_quoted_of_a_configuration_is_no_secret() {
+        for (text, expected) in [
+            ("[limits]\nrequests_max = \"sk-canary-canary-canary-canary\"", "invalid type: string …"),
+            ("[limits]\nrequests_max = \"a\\\"canary\"", "invalid type: string …"),
+            ("[targets.a]\nkind = \"ya29.canary\"", "expected one of `vertex`, `endpoint`, `openai`"),
+            ("'ya29.canary' = 1", "unknown field `[a value"),
+            ("[keys]\n'vc-canary0000000000000000000000000' = \"me\"", "the key of `[a value"),
+            (
+                "[[models]]\nname = \"x\"\nto = [{ target = \"ya29.canary\" }]",
+                "there is no [targets.[a value",
+            ),
+        ] {
+            let error = Config::parse("g.toml", text).unwrap_err().to_string();
+            assert!(error.contains(expected) && !error.contains("canary"), "{error}");
+        }
+    }
 
     #[track_caller]
     fn refused(text: &str, at: &str, expected: &str) {

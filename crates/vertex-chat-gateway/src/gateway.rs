@@ -17,6 +17,7 @@ use percent_encoding::percent_decode_str;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use vertex_chat::Environment;
+use vertex_chat::auth::Secret;
 use vertex_chat_transport::serve::{Refusal, ServeOptions, serve};
 use vertex_chat_transport::{
     Body, Clock, Connector, Exchange, HttpConnector, Request, Response, SystemClock, TransportError,
@@ -69,6 +70,8 @@ pub(crate) type Told = Arc<dyn Fn(&AccessEntry) + Send + Sync>;
 #[derive(Clone)]
 pub struct Options {
     pub(crate) environment: Environment,
+    /// Credentials of the targets of Vertex for which the configuration names none.
+    pub(crate) credentials_json: Option<Secret>,
     pub(crate) connector: Arc<dyn Connector>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) told: Option<Told>,
@@ -78,6 +81,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             environment: Environment::process(),
+            credentials_json: None,
             connector: Arc::new(HttpConnector::new()),
             clock: Arc::new(SystemClock),
             told: None,
@@ -96,6 +100,14 @@ impl Options {
     #[must_use]
     pub fn environment(mut self, environment: Environment) -> Self {
         self.environment = environment;
+        self
+    }
+
+    /// The content of a credential file, for the targets of Vertex whose configuration names no credentials. Otherwise they
+    /// use Application Default Credentials.
+    #[must_use]
+    pub fn credentials_json(mut self, json: impl Into<Secret>) -> Self {
+        self.credentials_json = Some(json.into());
         self
     }
 

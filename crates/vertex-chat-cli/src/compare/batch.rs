@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use vertex_chat::auth::shown_path;
 use vertex_chat::{ChatRequest, Client};
 use vertex_chat_compare::batch::{
     BatchForm, Importer, JOB_BYTES_MAX, JOB_REQUESTS_MAX, LINE_BYTES_MAX, export as exported,
@@ -150,7 +151,7 @@ pub(crate) fn export(arguments: &ExportArguments) -> Result<(), Failure> {
     if changes.len() > CHANGES_TOLD_MAX {
         out::note(format_args!("and {} more changes", changes.len() - CHANGES_TOLD_MAX));
     }
-    out::line(format_args!("{}: {} requests, {bytes} bytes", path.display(), count))
+    out::line(format_args!("{}: {} requests, {bytes} bytes", shown_path(path), count))
 }
 
 pub(crate) fn import(arguments: &ImportArguments) -> Result<(), Failure> {
@@ -168,7 +169,7 @@ pub(crate) fn import(arguments: &ImportArguments) -> Result<(), Failure> {
     if arguments.jsonl.metadata().is_ok_and(|it| it.len() > 0) {
         return Err(Failure::Usage(format!(
             "{}: there is something in it; give a new file",
-            arguments.jsonl.display()
+            shown_path(&arguments.jsonl)
         )));
     }
     let mut results = Vec::new();
@@ -191,17 +192,17 @@ pub(crate) fn import(arguments: &ImportArguments) -> Result<(), Failure> {
     if !missing.is_empty() {
         out::note(format_args!("{} requests have no answer in these files", missing.len()));
     }
-    out::line(format_args!("{}: {read} answers, {failed} of them errors", arguments.jsonl.display()))
+    out::line(format_args!("{}: {read} answers, {failed} of them errors", shown_path(&arguments.jsonl)))
 }
 
 /// Calls `told` with every line of a file that is not blank; what it says is wrong is said with file and line.
 fn read_lines(path: &Path, mut told: impl FnMut(&str) -> Result<(), String>) -> Result<(), Failure> {
-    let cannot = |error: std::io::Error| Failure::Usage(format!("{}: {error}", path.display()));
+    let cannot = |error: std::io::Error| Failure::Usage(format!("{}: {error}", shown_path(path)));
     let mut reader = BufReader::new(std::fs::File::open(path).map_err(cannot)?);
     let mut line = Vec::new();
     for number in 1.. {
         line.clear();
-        let wrong = |what: String| Failure::Usage(format!("{}:{number}: {what}", path.display()));
+        let wrong = |what: String| Failure::Usage(format!("{}:{number}: {what}", shown_path(path)));
         let most = LINE_BYTES_MAX as u64 + 1;
         if reader.by_ref().take(most).read_until(b'\n', &mut line).map_err(cannot)? == 0 {
             break;

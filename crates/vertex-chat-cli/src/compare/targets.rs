@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use vertex_chat::auth::shown_name;
 use vertex_chat::types::Extra;
 use vertex_chat::{Environment, Json, Policy};
 use vertex_chat_compare::{Prices, Target};
@@ -99,7 +100,10 @@ impl Spec {
                 return Err(wrong("`api_key_env` is the name of an environment variable"));
             }
             if std::env::var_os(value).is_none() {
-                return Err(wrong(&format!("the environment variable {value} is not set; it has the key")));
+                return Err(wrong(&format!(
+                    "the environment variable {} is not set; it has the key",
+                    shown_name(value)
+                )));
             }
             lines.push_str(&format!("api_key = \"${{{value}}}\"\n"));
         }
@@ -225,6 +229,7 @@ pub(crate) async fn find(
         ));
     }
     let options = Options::new().environment(environment);
+    let options = embedded.map_or(options.clone(), |it| it.options(options));
     let known = configured(&specs, config, &defaults, embedded, &options).await?;
     let inline = inline(&specs, &defaults, embedded, &options).await?;
     let mut targets = Vec::new();

@@ -149,6 +149,7 @@ impl Local {
         let wrong = |error: &dyn std::fmt::Display| Failure::Configuration(error.to_string());
         let config = Config::parse("the suite's gateway", &text).map_err(|error| wrong(&error))?;
         let options = Options::new().environment(Environment::of::<&str, &str>([]));
+        let options = self.embedded.options(options);
         Gateway::build(&config, options).await.map_err(|error| wrong(&error))
     }
 
@@ -241,7 +242,7 @@ pub(crate) async fn mutants(
     loop {
         let ended = tokio::select! {
             ended = running.join_next() => ended,
-            () = interrupts.next() => return Err(Failure::Interrupted),
+            _ = interrupts.next() => return Err(Failure::Interrupted),
         };
         let Some(ended) = ended else { break };
         let (mutant, id, found) = ended.map_err(|error| Failure::Local(error.to_string()))?;
