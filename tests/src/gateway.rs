@@ -196,18 +196,27 @@ pub fn before(url: &str, dialect: &str) -> String {
     )
 }
 
-/// A server on every host, which sends requests for a dedicated endpoint to its own domain.
+/// A server on every host, which refuses requests for a dedicated endpoint at the shared one.
 #[derive(Debug)]
 pub struct Dedicated {
     asked: Mutex<Vec<String>>,
+    /// The domain that the refusal names.
     named: String,
+    /// The domain that the endpoint's description has.
+    looked_up: Value,
 }
 
 impl Dedicated {
     /// One that names this domain.
     #[must_use]
     pub fn at(named: &str) -> Self {
-        Self { asked: Mutex::default(), named: named.to_owned() }
+        Self::with_lookup(named, Value::from(named))
+    }
+
+    /// One that names this domain in its refusal, and another in the endpoint's description.
+    #[must_use]
+    pub fn with_lookup(named: &str, looked_up: Value) -> Self {
+        Self { asked: Mutex::default(), named: named.to_owned(), looked_up }
     }
 
     /// The hosts that were asked.
@@ -225,6 +234,13 @@ impl Exchange for Dedicated {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let host = request.uri().host().unwrap_or_default().to_owned();
         let is_own = host.ends_with(".prediction.vertexai.goog");
+        if request.method() == Method::GET {
+            self.asked.lock().expect("no panic while held").push(format!("lookup at {host}"));
+            let endpoint = json!({
+                "name": "projects/p/locations/us-central1/endpoints/12", "dedicatedEndpointDns": self.looked_up,
+            });
+            return Ok(Response::new(Body::from(endpoint.to_string())));
+        }
         self.asked.lock().expect("no panic while held").push(host);
         let message = json!({"role": "assistant", "content": "hello"});
         let body = match is_own {

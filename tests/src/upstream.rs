@@ -106,6 +106,12 @@ impl Upstream {
         format!("http://{}", self.address)
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The requests so far.
     ///
     /// # Panics

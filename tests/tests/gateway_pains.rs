@@ -289,18 +289,27 @@ async fn pain_23_the_developer_api_gets_what_it_knows() {
 }
 
 #[tokio::test]
-async fn pain_24_a_dedicated_endpoint_is_found_by_its_own_word() {
+async fn pain_24_a_dedicated_endpoint_is_found_by_a_lookup() {
     const OWN: &str = "12.us-central1-34.prediction.vertexai.goog";
-    for (named, status, hosts) in [
-        (OWN, StatusCode::OK, vec!["us-central1-aiplatform.googleapis.com", OWN, OWN]),
-        // Not Google's: the token does not go there.
+    const SHARED: &str = "us-central1-aiplatform.googleapis.com";
+    const LOOKUP: &str = "lookup at us-central1-aiplatform.googleapis.com";
+    let evil = "12.prediction.vertexai.goog.evil.example";
+    for (named, looked_up, status, hosts) in [
+        (OWN, json!(OWN), StatusCode::OK, vec![SHARED, LOOKUP, OWN, OWN]),
+        // The refusal's text chooses nothing.
+        (evil, json!(OWN), StatusCode::OK, vec![SHARED, LOOKUP, OWN, OWN]),
         (
-            "12.prediction.vertexai.goog.evil.example",
-            StatusCode::BAD_REQUEST,
-            vec!["us-central1-aiplatform.googleapis.com"; 2],
+            "99.us-central1-34.prediction.vertexai.goog",
+            json!(OWN),
+            StatusCode::OK,
+            vec![SHARED, LOOKUP, OWN, OWN],
         ),
+        // Not Google's: the token does not go there. One lookup is enough for a while.
+        (OWN, json!(evil), StatusCode::BAD_REQUEST, vec![SHARED, LOOKUP, SHARED]),
+        (OWN, json!(null), StatusCode::BAD_REQUEST, vec![SHARED, LOOKUP, SHARED]),
+        (OWN, json!("x@12.prediction.vertexai.goog"), StatusCode::BAD_REQUEST, vec![SHARED, LOOKUP, SHARED]),
     ] {
-        let everywhere = Arc::new(Dedicated::at(named));
+        let everywhere = Arc::new(Dedicated::with_lookup(named, looked_up.clone()));
         let exchange: Arc<dyn Exchange> = Arc::clone(&everywhere) as _;
         let options = Options::new()
             .connector(Arc::new(Always(exchange)))
@@ -315,9 +324,13 @@ async fn pain_24_a_dedicated_endpoint_is_found_by_its_own_word() {
             *request.method_mut() = http::Method::POST;
             *request.uri_mut() = "/v1/chat/completions".parse().unwrap();
             request.headers_mut().insert("content-type", "application/json".parse().unwrap());
-            assert_eq!(gateway.send(request).await.unwrap().status(), status);
+            let response = gateway.send(request).await.unwrap();
+            assert_eq!(response.status(), status);
+            let text = response.into_body().collect(1 << 20).await.unwrap();
+            let text = String::from_utf8_lossy(&text).into_owned();
+            assert_eq!(text.contains("key `host` of the target `own`"), status != StatusCode::OK, "{text}");
         }
-        assert_eq!(everywhere.hosts(), hosts);
+        assert_eq!(everywhere.hosts(), hosts, "{named} {looked_up}");
     }
 }
 

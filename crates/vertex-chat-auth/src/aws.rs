@@ -61,6 +61,10 @@ pub fn aws_subject_token(
     audience: &str,
     now: SystemTime,
 ) -> Result<Secret, AuthError> {
+    // A region comes from the metadata server or a variable, and must not choose another host.
+    if region.is_empty() || !region.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-') {
+        return Err(AuthError::configuration("the AWS region is not a name of letters, digits and `-`"));
+    }
     let url = verification_url.replace("{region}", region);
     let (host, query) = url
         .parse::<Uri>()

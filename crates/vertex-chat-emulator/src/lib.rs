@@ -157,6 +157,8 @@ use tokens::Tokens;
 pub const PROJECT: &str = "emulator-project";
 /// Its number.
 pub const PROJECT_NUMBER: &str = "123456789012";
+/// Where dedicated endpoints are. Source: Vertex AI, "Use dedicated public endpoints".
+const DEDICATED_DOMAIN: &str = ".prediction.vertexai.goog";
 /// A region for examples; every other works as well.
 pub const LOCATION: &str = "us-central1";
 /// The furthest that one request moves the clock, in seconds: a year.
@@ -537,6 +539,25 @@ impl Emulator {
                     Err(error) => error.object_reply(),
                 }
             }
+            ["v1" | "v1beta1", "projects", project, "locations", location, "endpoints", id]
+                if method == Method::GET =>
+            {
+                if let Err(error) = self.authorize(request, entry) {
+                    return error.object_reply();
+                }
+                match self.0.endpoints.iter().find(|(known, _)| known == id) {
+                    Some((id, container)) => {
+                        let endpoint = self.endpoint_resource(project, location, id, *container);
+                        json_reply(StatusCode::OK, &endpoint)
+                    }
+                    None => {
+                        let message = format!(
+                            "Endpoint `projects/{project}/locations/{location}/endpoints/{id}` not found."
+                        );
+                        GoogleError::new(404, "NOT_FOUND", message).object_reply()
+                    }
+                }
+            }
             [
                 "v1" | "v1beta1",
                 "projects",
@@ -746,7 +767,13 @@ impl Emulator {
         };
         entry.model.clone_from(&asked.named);
         entry.stream = accepted.request.is_stream();
-        if let Some(refusal) = quirks::refusal(accepted.quirks, &accepted.request, accepted.backend) {
+        // At the endpoint's own host it is served.
+        let is_own_host = host_of(request).is_some_and(|host| host.ends_with(DEDICATED_DOMAIN));
+        let mut quirks = accepted.quirks;
+        if is_own_host {
+            quirks = quirks.without(Quirk::DedicatedEndpoint);
+        }
+        if let Some(refusal) = quirks::refusal(quirks, &accepted.request, accepted.backend) {
             return refusal;
         }
         if let (Some(engine), Place::Openapi(_) | Place::Container(_)) = (&self.0.engine, place) {
@@ -803,21 +830,30 @@ impl Emulator {
             .0
             .endpoints
             .iter()
-            .map(|(id, container)| {
-                let name = match container {
-                    Container::Vllm => "gemma-on-vllm",
-                    Container::Tgi => "llama-on-tgi",
-                };
-                json!({
-                    "name": format!("projects/{project}/locations/{location}/endpoints/{id}"),
-                    "displayName": name,
-                    "deployedModels": [{"id": "1", "displayName": container.model()}],
-                    "createTime": "2026-01-01T00:00:00Z",
-                    "updateTime": "2026-01-01T00:00:00Z",
-                })
-            })
+            .map(|(id, container)| self.endpoint_resource(project, location, id, *container))
             .collect();
         json_reply(StatusCode::OK, &json!({"endpoints": endpoints}))
+    }
+
+    /// An endpoint of the project, as `projects.locations.endpoints.get` describes it.
+    fn endpoint_resource(&self, project: &str, location: &str, id: &str, container: Container) -> Value {
+        let name = match container {
+            Container::Vllm => "gemma-on-vllm",
+            Container::Tgi => "llama-on-tgi",
+        };
+        let mut endpoint = json!({
+            "name": format!("projects/{project}/locations/{location}/endpoints/{id}"),
+            "displayName": name,
+            "deployedModels": [{"id": "1", "displayName": container.model()}],
+            "createTime": "2026-01-01T00:00:00Z",
+            "updateTime": "2026-01-01T00:00:00Z",
+        });
+        if self.state().quirks.has(Quirk::DedicatedEndpoint) {
+            endpoint["dedicatedEndpointEnabled"] = json!(true);
+            endpoint["dedicatedEndpointDns"] =
+                json!(format!("{id}.{location}-{PROJECT_NUMBER}{DEDICATED_DOMAIN}"));
+        }
+        endpoint
     }
 
     /// A credential file by the name that the control API has for it.
@@ -998,6 +1034,7 @@ impl Exchange for Emulator {
         let mut entry = LogEntry {
             method: request.method().to_string(),
             path: path.clone(),
+            host: host_of(&request).map(str::to_owned),
             request_bytes: request.body().len(),
             came: self.0.clock.monotonic(),
             ..LogEntry::default()
@@ -1131,6 +1168,13 @@ impl Place<'_> {
             Self::OpenAi => Backend::OpenAi,
         }
     }
+}
+
+/// The host that a request names, without its port.
+fn host_of(request: &Request) -> Option<&str> {
+    let named = request.headers().get(http::header::HOST).and_then(|it| it.to_str().ok());
+    let host = named.or_else(|| request.uri().host())?;
+    Some(host.rsplit_once(':').map_or(host, |(name, _)| name))
 }
 
 /// A request that was refused before it was complete, in Google's words.

@@ -25,6 +25,8 @@ pub struct LogEntry {
     pub method: String,
     /// The path.
     pub path: String,
+    /// The host that the request named, without the port.
+    pub host: Option<String>,
     /// The status of the answer.
     pub status: u16,
     /// The account whose assertion was found good.
@@ -70,6 +72,7 @@ impl LogEntry {
             "number": self.number,
             "method": self.method,
             "path": self.path,
+            "host": self.host,
             "status": self.status,
             "assertion_of": self.assertion_of,
             "issued": self.issued,

@@ -27,7 +27,13 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most names that have a certificate at once; then they are made anew.
 const NAMES_MAX: usize = 64;
 /// The hosts that are taken for the emulator's, and everything below them.
-const DOMAINS: [&str; 4] = ["googleapis.com", "amazonaws.com", "metadata.google.internal", "169.254.169.254"];
+const DOMAINS: [&str; 5] = [
+    "googleapis.com",
+    "prediction.vertexai.goog",
+    "amazonaws.com",
+    "metadata.google.internal",
+    "169.254.169.254",
+];
 
 /// A proxy before an emulator. Dropping it stops it.
 ///

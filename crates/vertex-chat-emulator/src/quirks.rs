@@ -10,7 +10,7 @@ use vertex_chat_types::{ChatRequest, Extra, Json, PartType, Role, ToolChoice};
 use crate::answer::{Answer, THOUGHT, signature};
 use crate::reply::{GoogleError, raw_reply};
 use crate::shape::{Backend, cumulative};
-use crate::{LOCATION, PROJECT_NUMBER};
+use crate::{DEDICATED_DOMAIN, LOCATION, PROJECT_NUMBER};
 
 /// What parts the words in a model's name: `google/gemini-2.5-flash+no-done+comments`.
 const SEPARATOR: char = '+';
@@ -129,6 +129,10 @@ impl Quirks {
         self.0 & quirk.bit() != 0
     }
 
+    pub(crate) fn without(self, quirk: Quirk) -> Self {
+        Self(self.0 & !quirk.bit())
+    }
+
     fn and(self, quirk: Quirk) -> Self {
         Self(self.0 | quirk.bit())
     }
@@ -203,9 +207,10 @@ pub(crate) fn refusal(quirks: Quirks, request: &ChatRequest, backend: Backend) -
         let message = format!(
             "Dedicated Endpoint cannot be accessed through the shared Vertex AI domain aiplatform.googleapis.com. Please \
              access the endpoint using its dedicated domain name \
-             '1234567890123456789.{LOCATION}-{PROJECT_NUMBER}.prediction.vertexai.goog'"
+             '1234567890123456789.{LOCATION}-{PROJECT_NUMBER}{DEDICATED_DOMAIN}'"
         );
-        return Some(backend.error(&GoogleError::new(400, "FAILED_PRECONDITION", message), ""));
+        // Vertex refuses it, before any container.
+        return Some(GoogleError::new(400, "FAILED_PRECONDITION", message).array_reply());
     }
     if quirks.has(Quirk::NWithStreamRefused) && request.is_stream() && request.n.is_some_and(|n| n > 1) {
         return invalid("n", "Multiple candidates are not supported in a stream.".to_owned());

@@ -95,20 +95,29 @@ async fn put(
         let span = span(&asked, &place);
         call.span = span.clone();
         let is_last = tries.is_empty();
-        let ready = asked.prepared(&place, is_last && !place.server().may_learn());
+        let ready = asked.prepared(&place, is_last && !place.server().may_look_up_host());
         let ask = Ask { asked: &asked, place: &place, is_last, headers: &headers, state, clock };
         match ask.once(call, ready).instrument(span).await {
             Ok(response) => return response,
-            Err((failed, own)) => {
+            Err((mut failed, own)) => {
                 call = own;
                 if failed.is_overload() {
                     let wait = failed.retry_after.unwrap_or(place.target.cool_down);
                     place.server().cool_down(clock.monotonic(), wait);
                     call.cooled(&place.server().label);
                 }
-                if place.server().learn_host(failed.message()) {
-                    tries.push_front(place);
-                    continue;
+                if failed.wants_dedicated_host() && place.server().may_look_up_host() {
+                    match place.server().look_up_host(clock).await {
+                        Ok(true) => {
+                            tries.push_front(place);
+                            continue;
+                        }
+                        Ok(false) => {}
+                        Err(reason) => failed.add_remedy(&format!(
+                            "{reason}; set the key `host` of the target `{}` to the endpoint's domain",
+                            place.target.name
+                        )),
+                    }
                 }
                 let goes_on = failed.is_worth_another && !is_last;
                 if goes_on {

@@ -13,6 +13,9 @@ use vertex_chat_transport::{Response, TransportError};
 /// OpenAI's libraries ask here whether to try again; the gateway has done so already.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
+/// Part of the sentence with which the shared host refuses a dedicated endpoint.
+const DEDICATED_WORDS: &str = "dedicated domain name";
+
 /// OpenAI's words for kinds of faults. A word of another's becomes the code, if there is none.
 const OPENAI_TYPES: [&str; 11] = [
     "invalid_request_error",
@@ -185,9 +188,18 @@ impl Fault {
         }
     }
 
-    /// What it says.
-    pub(crate) fn message(&self) -> &str {
-        &self.message
+    /// Whether it may be Google's refusal of a dedicated endpoint at the shared host (facts of the service, 4.5). Its text may
+    /// also quote a client, so this is a reason to look something up, and never to believe the text.
+    pub(crate) fn wants_dedicated_host(&self) -> bool {
+        self.status == StatusCode::BAD_REQUEST
+            && self.code.as_deref() == Some("FAILED_PRECONDITION")
+            && self.message.contains(DEDICATED_WORDS)
+    }
+
+    /// Adds what a person can do about it.
+    pub(crate) fn add_remedy(&mut self, remedy: &str) {
+        self.message.push_str("; ");
+        self.message.push_str(remedy);
     }
 
     /// Whether the fault is that there was too much to do: the server wants to be left alone for a while.

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use vertex_chat::{Client, ClientBuilder, RetryPolicy, Timeouts};
+use vertex_chat_transport::{Clock, within};
 
 use crate::repair::Repairs;
 
@@ -16,10 +17,12 @@ pub const COOL_DOWN_MAX: Duration = Duration::from_secs(300);
 /// The longest name of a model.
 pub const MODEL_BYTES_MAX: usize = 256;
 
-/// What the service says before it names a dedicated endpoint's domain.
-const DEDICATED_WORDS: &str = "dedicated domain name '";
-/// Where those domains are.
-const DEDICATED_DOMAIN: &str = ".prediction.vertexai.goog";
+/// The domains of dedicated endpoints, public and private. Source: Vertex AI, "Use dedicated public endpoints".
+const DEDICATED_DOMAINS: [&str; 2] = [".prediction.vertexai.goog", ".prediction.p.vertexai.goog"];
+/// How long a lookup of an endpoint's own domain may take.
+const HOST_LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a lookup that found nothing is not repeated: any client can cause one, by the text of a refusal.
+const HOST_LOOKUP_INTERVAL: Duration = Duration::from_secs(60);
 /// What the built-in routes send to OpenAI.
 const OPENAI_PREFIXES: [&str; 5] = ["gpt-", "chatgpt-", "o1", "o3", "o4"];
 /// What the built-in routes send to Vertex although it names no publisher.
@@ -54,10 +57,17 @@ pub(crate) struct Server {
     /// `vertex@us-central1`.
     pub(crate) label: Arc<str>,
     client: RwLock<Client>,
-    /// What makes a client for another host, where the service may name one.
-    builder: Option<ClientBuilder>,
+    /// Finds the domain of an endpoint for which the configuration names no host.
+    lookup: Option<HostLookup>,
     /// Until when it is left alone, in milliseconds of the clock.
     cooling_until: AtomicU64,
+}
+
+/// Finds out whether an endpoint has a domain of its own.
+struct HostLookup {
+    builder: ClientBuilder,
+    /// When the last lookup was that found nothing, and why.
+    last: tokio::sync::Mutex<Option<(Duration, String)>>,
 }
 
 impl Server {
@@ -65,14 +75,14 @@ impl Server {
         Self {
             label: Arc::from(label),
             client: RwLock::new(client),
-            builder: None,
+            lookup: None,
             cooling_until: AtomicU64::new(0),
         }
     }
 
     /// The same, of an endpoint that may turn out to have a domain of its own.
     pub(crate) fn with_builder(mut self, builder: ClientBuilder) -> Self {
-        self.builder = Some(builder);
+        self.lookup = Some(HostLookup { builder, last: tokio::sync::Mutex::default() });
         self
     }
 
@@ -80,31 +90,60 @@ impl Server {
         self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether it may learn where it is.
-    pub(crate) fn may_learn(&self) -> bool {
-        self.builder.is_some()
+    /// Whether the endpoint's own domain can be looked up.
+    pub(crate) fn may_look_up_host(&self) -> bool {
+        self.lookup.is_some()
     }
 
-    /// Takes the domain of a dedicated endpoint from the words with which the shared one refuses it; whether there was one.
-    /// Only Google's domain for them counts: the token goes there.
-    pub(crate) fn learn_host(&self, refusal: &str) -> bool {
-        let named = refusal.split_once(DEDICATED_WORDS).and_then(|(_, rest)| rest.split_once('\''));
-        let (Some((host, _)), Some(builder)) = (named, &self.builder) else { return false };
+    /// Looks up the domain of an endpoint that the shared host has refused, with the service that has the endpoint; whether
+    /// requests go there from now on. The text of the refusal chooses nothing: servers quote requests, so it may be any client's.
+    ///
+    /// # Errors
+    /// With the reason why there is no such domain to be had. The text may be shown to clients.
+    pub(crate) async fn look_up_host(&self, clock: &Arc<dyn Clock>) -> Result<bool, String> {
+        let Some(lookup) = &self.lookup else { return Ok(false) };
+        let refused = self.client();
+        // One request at a time looks it up, and the others wait for what it finds.
+        let mut last = lookup.last.lock().await;
+        if self.client().chat_url().host() != refused.chat_url().host() {
+            return Ok(true);
+        }
+        let now = clock.monotonic();
+        if let Some((at, reason)) = &*last
+            && now.saturating_sub(*at) < HOST_LOOKUP_INTERVAL
+        {
+            return Err(reason.clone());
+        }
+        let found = within(clock, HOST_LOOKUP_TIMEOUT, refused.endpoint_info()).await;
+        let result = match found {
+            Some(Ok(info)) => self.use_host(info.dedicated_host.as_deref(), &lookup.builder),
+            Some(Err(error)) => {
+                tracing::warn!(server = &*self.label, %error, "the endpoint's own domain cannot be looked up");
+                let status =
+                    error.status().map_or_else(String::new, |it| format!(" with status {}", it.as_u16()));
+                Err(format!("the lookup of the endpoint's own domain failed{status}"))
+            }
+            None => Err("the lookup of the endpoint's own domain took too long".to_owned()),
+        };
+        match result {
+            Ok(()) => Ok(true),
+            Err(reason) => {
+                *last = Some((now, reason.clone()));
+                Err(reason)
+            }
+        }
+    }
+
+    fn use_host(&self, host: Option<&str>, builder: &ClientBuilder) -> Result<(), String> {
+        let host = host.ok_or("the service names no domain of its own for the endpoint")?;
         let is_name = host.bytes().all(|it| it.is_ascii_alphanumeric() || b".-".contains(&it));
-        if !is_name || !host.ends_with(DEDICATED_DOMAIN) || self.client().chat_url().host() == Some(host) {
-            return false;
+        if !is_name || !DEDICATED_DOMAINS.iter().any(|domain| host.ends_with(domain)) {
+            return Err("the endpoint's own domain is not one of Vertex AI's".to_owned());
         }
-        match builder.clone().host(host).build() {
-            Ok(client) => {
-                tracing::info!(server = &*self.label, host, "the endpoint has a domain of its own");
-                *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
-                true
-            }
-            Err(error) => {
-                tracing::warn!(server = &*self.label, %error, "the endpoint's own domain cannot be used");
-                false
-            }
-        }
+        let client = builder.clone().host(host).build().map_err(|error| error.to_string())?;
+        tracing::info!(server = &*self.label, host, "the endpoint has a domain of its own");
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+        Ok(())
     }
 
     pub(crate) fn cool_down(&self, now: Duration, wait: Duration) {

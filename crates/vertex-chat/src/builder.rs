@@ -376,16 +376,17 @@ impl ClientBuilder {
     /// Of kind [`Configuration`](crate::ErrorKind::Configuration): what is missing or wrong, and where it was looked for.
     pub fn build(self) -> Result<Client, Error> {
         let base_url = self.chosen_base_url()?;
-        let (base_url, parent_url, credentials) = match base_url {
+        let (base_url, parent_url, endpoint, credentials) = match base_url {
             Some(url) => {
                 let credentials = self.credentials_for(&url)?;
-                (url, None, credentials)
+                (url, None, None, credentials)
             }
             None => {
                 let credentials = self.google_credentials()?;
                 let endpoint = self.vertex_endpoint(credentials.as_ref())?;
                 let base = endpoint.base_url().map_err(Error::configuration)?;
-                (base, Some(endpoint.parent_url().map_err(Error::configuration)?), credentials)
+                let parent = endpoint.parent_url().map_err(Error::configuration)?;
+                (base, Some(parent), Some(endpoint.endpoint), credentials)
             }
         };
         let chat_url = chat_url(&base_url).map_err(Error::configuration)?;
@@ -411,6 +412,7 @@ impl ClientBuilder {
             trust,
             chat_url,
             parent_url,
+            endpoint,
             shape,
             dialect: self.dialect,
             rewrites: self.rewrites,

@@ -18,7 +18,7 @@ use vertex_chat_transport::{
 };
 use vertex_chat_types::{ApiError, ChatCompletion, ChatRequest, ParseError};
 
-use crate::endpoint::Shape;
+use crate::endpoint::{OPENAPI, Shape};
 use crate::response::{Meta, Response};
 use crate::stream::ChatStream;
 use crate::trust::Trust;
@@ -47,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) chat_url: Uri,
     /// `…/projects/P/locations/L`, where the client was built from names.
     pub(crate) parent_url: Option<String>,
+    /// The endpoint's id, where the client was built from names.
+    pub(crate) endpoint: Option<String>,
     pub(crate) shape: Shape,
     pub(crate) dialect: Option<Dialect>,
     pub(crate) policy: Option<Policy>,
@@ -200,6 +202,25 @@ impl Client {
             }
         }
         Ok(endpoints)
+    }
+
+    /// The client's own endpoint, as the service describes it: whether it has a domain of its own, and which models are deployed on
+    /// it. Source: Vertex AI REST reference, `projects.locations.endpoints.get`.
+    ///
+    /// # Errors
+    /// As [`endpoints`](Self::endpoints); also for a client of `openapi`, which is no endpoint of a project.
+    pub async fn endpoint_info(&self) -> Result<EndpointInfo, Error> {
+        let endpoint = self.0.endpoint.as_deref().filter(|it| *it != OPENAPI);
+        let (Some(parent), Some(endpoint)) = (&self.0.parent_url, endpoint) else {
+            return Err(Error::configuration(
+                "the client has no endpoint of a project; build it with `endpoint`",
+            ));
+        };
+        let url = format!("{parent}/endpoints/{endpoint}").parse();
+        let body = self.get(url.map_err(|_| Error::configuration("the endpoint's id is too long"))?).await?;
+        let info: Value = vertex_chat_types::from_slice(&body)
+            .map_err(|error| Error::unreadable_json("reading the endpoint", error))?;
+        Ok(EndpointInfo::read(&info))
     }
 
     async fn get(&self, url: Uri) -> Result<Bytes, Error> {
@@ -513,6 +534,24 @@ pub struct EndpointInfo {
     pub models: Vec<String>,
 }
 
+impl EndpointInfo {
+    fn read(endpoint: &Value) -> Self {
+        let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        let name = text(endpoint, "name").unwrap_or_default();
+        let models =
+            endpoint.get("deployedModels").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        Self {
+            id: name.rsplit('/').next().unwrap_or_default().to_owned(),
+            display_name: text(endpoint, "displayName").unwrap_or_default(),
+            dedicated_host: text(endpoint, "dedicatedEndpointDns").filter(|it| !it.is_empty()),
+            models: models
+                .iter()
+                .filter_map(|it| text(it, "displayName").or_else(|| text(it, "model")))
+                .collect(),
+        }
+    }
+}
+
 struct EndpointPage {
     endpoints: Vec<EndpointInfo>,
     next_page_token: Option<String>,
@@ -521,23 +560,10 @@ struct EndpointPage {
 impl EndpointPage {
     fn read(body: &[u8]) -> Result<Self, ParseError> {
         let page: Value = vertex_chat_types::from_slice(body)?;
-        let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-        let list =
-            |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
-        let mut endpoints = Vec::new();
-        for endpoint in list(&page, "endpoints") {
-            let name = text(&endpoint, "name").unwrap_or_default();
-            let models = list(&endpoint, "deployedModels");
-            endpoints.push(EndpointInfo {
-                id: name.rsplit('/').next().unwrap_or_default().to_owned(),
-                display_name: text(&endpoint, "displayName").unwrap_or_default(),
-                dedicated_host: text(&endpoint, "dedicatedEndpointDns"),
-                models: models
-                    .iter()
-                    .filter_map(|it| text(it, "displayName").or_else(|| text(it, "model")))
-                    .collect(),
-            });
-        }
-        Ok(Self { endpoints, next_page_token: text(&page, "nextPageToken") })
+        let endpoints =
+            page.get("endpoints").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let endpoints = endpoints.iter().map(EndpointInfo::read).collect();
+        let next_page_token = page.get("nextPageToken").and_then(Value::as_str).map(str::to_owned);
+        Ok(Self { endpoints, next_page_token })
     }
 }

@@ -352,7 +352,7 @@ fn hint(api: &ApiError) -> &'static str {
             "the model may exist at another location only; try `global`"
         }
         (Some(400), _) if api.message().contains("dedicated domain name") => {
-            "set the host to the dedicated domain that the message names"
+            "set the host to the endpoint's dedicated domain, which the list of endpoints has"
         }
         _ => "",
     }

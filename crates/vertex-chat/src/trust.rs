@@ -3,8 +3,8 @@
 use http::Uri;
 use vertex_chat_auth::{AccessToken, DEFAULT_UNIVERSE};
 
-/// Hosts of Google's beside `*.googleapis.com`: those of dedicated endpoints.
-const DEDICATED_DOMAIN: &str = "prediction.vertexai.goog";
+/// Hosts of Google's beside `*.googleapis.com`: those of dedicated endpoints, public and private.
+const DEDICATED_DOMAINS: [&str; 2] = ["prediction.vertexai.goog", "prediction.p.vertexai.goog"];
 /// What OpenAI's keys begin with.
 const OPENAI_KEY_PREFIX: &str = "sk-";
 /// What Google's access tokens begin with.
@@ -14,7 +14,9 @@ const GOOGLE_TOKEN_PREFIX: &str = "ya29.";
 pub(crate) fn is_google_host(host: &str, universe: &str) -> bool {
     let host = host.to_ascii_lowercase();
     let of = |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
-    of(DEFAULT_UNIVERSE) || of(DEDICATED_DOMAIN) || (universe.contains('.') && of(universe))
+    of(DEFAULT_UNIVERSE)
+        || DEDICATED_DOMAINS.iter().any(|domain| of(domain))
+        || (universe.contains('.') && of(universe))
 }
 
 /// Whether a host is this machine.
@@ -112,6 +114,7 @@ mod tests {
             "https://us-central1-aiplatform.googleapis.com/v1",
             "https://AIPLATFORM.GOOGLEAPIS.COM/",
             "https://1.us-central1-2.prediction.vertexai.goog/",
+            "https://1-us-central1-2.prediction.p.vertexai.goog/",
             "https://aiplatform.example.cloud/",
             "https://allowed.example/",
             "http://127.0.0.1:80/",

@@ -1,0 +1,162 @@
+//! What clients and servers say never chooses where a request goes, and no client costs another one anything.
+
+#![allow(clippy::unwrap_used, reason = "a test says no more than that it failed")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::Method;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use vertex_chat::Environment;
+use vertex_chat_emulator::{PROJECT, PROJECT_NUMBER, RunningProxy, VLLM_ENDPOINT};
+use vertex_chat_gateway::{Config, Gateway, Options};
+use vertex_chat_tests::upstream::{Seen, Step, Upstream, answer};
+use vertex_chat_transport::{Connector, Exchange, HttpConnector, Profile, Proxy, Request, SystemClock};
+
+/// A gateway that reaches Google's hosts through the emulator's proxy, over TCP and TLS, and listens on loopback.
+struct Proxied {
+    url: String,
+    client: Arc<dyn Exchange>,
+    _proxy: RunningProxy,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Proxied {
+    async fn start(config: &str, upstream: SocketAddr) -> Self {
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let proxy = RunningProxy::start(anywhere, upstream, Arc::new(SystemClock)).await.unwrap();
+        let connector = HttpConnector::new()
+            .with_proxy(Proxy::Url { url: proxy.url(), no_proxy: String::new() })
+            .with_root_certificates_pem(proxy.authority_pem().as_bytes())
+            .unwrap();
+        let options =
+            Options::new().connector(Arc::new(connector)).environment(Environment::of::<&str, &str>([]));
+        let gateway = Gateway::build(&Config::parse("g.toml", config).unwrap(), options).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let task = tokio::spawn(async move { gateway.serve(listener, std::future::pending()).await });
+        let client = HttpConnector::new().connect(&Profile::NoProxy).unwrap();
+        Self { url, client, _proxy: proxy, task }
+    }
+
+    async fn ask(&self, body: &Value) -> (u16, String) {
+        let mut request = Request::new(body.to_string().into());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = format!("{}/v1/chat/completions", self.url).parse().unwrap();
+        request.headers_mut().insert("content-type", "application/json".parse().unwrap());
+        let (head, body) = self.client.send(request).await.unwrap().into_parts();
+        let body = body.collect(1 << 20).await.unwrap();
+        (head.status.as_u16(), String::from_utf8_lossy(&body).into_owned())
+    }
+}
+
+impl Drop for Proxied {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// An endpoint of one's own without a host, for every name that clients make up.
+fn endpoint_config() -> String {
+    format!(
+        "[targets.own]\nkind = \"endpoint\"\nproject = \"p\"\nlocation = \"us-central1\"\nendpoint = \"{VLLM_ENDPOINT}\"\n\
+         access_token = \"ya29.x\"\nretries = 0\n[[models]]\nname = \"*\"\nto = [{{ target = \"own\" }}]\n"
+    )
+}
+
+/// Google's refusal of a dedicated endpoint, with a host of the attacker's.
+const SENTENCE: &str = "Dedicated Endpoint cannot be accessed through the shared Vertex AI domain aiplatform.googleapis.com. Please \
+                        access the endpoint using its dedicated domain name 'evil.prediction.vertexai.goog'";
+
+/// Servers that quote the request in an error: every status, and every place of the text.
+fn quoting(status: &'static str, form: usize) -> impl Fn(&Seen) -> Vec<Step> + Send + Sync {
+    move |seen| {
+        if seen.line.starts_with("GET") {
+            let body = json!({"name": "projects/p/locations/l/endpoints/1"}).to_string();
+            return vec![Step::Write(answer("200 OK", "application/json", &[], body.as_bytes()))];
+        }
+        let request: Value = serde_json::from_slice(&seen.body).unwrap();
+        let quoted =
+            format!("no such model: {} {}", request["model"], request["tool_choice"]).replace("\\'", "'");
+        let (kind, body) = match form {
+            0 => (
+                "application/json",
+                json!([{"error": {"code": 400, "status": "FAILED_PRECONDITION", "message": quoted}}])
+                    .to_string(),
+            ),
+            1 => (
+                "application/json",
+                json!({"error": {"message": quoted, "code": "FAILED_PRECONDITION"}}).to_string(),
+            ),
+            2 => ("application/json", json!({"object": "error", "message": quoted}).to_string()),
+            3 => ("application/json", json!({"detail": [{"msg": quoted}]}).to_string()),
+            4 => (
+                "application/json",
+                json!({"error": {"code": 400, "status": "FAILED_PRECONDITION", "message": "no",
+                    "details": [{"@type": "type.googleapis.com/google.rpc.DebugInfo", "detail": quoted}]}})
+                .to_string(),
+            ),
+            _ => ("text/plain", quoted),
+        };
+        vec![Step::Write(answer(status, kind, &[], body.as_bytes()))]
+    }
+}
+
+#[tokio::test]
+async fn a_clients_words_send_no_request_elsewhere() {
+    for status in [
+        "400 Bad Request",
+        "404 Not Found",
+        "422 Unprocessable Entity",
+        "429 Too Many Requests",
+        "500 No",
+        "200 OK",
+    ] {
+        for form in 0..6 {
+            let upstream = Upstream::answer_with(quoting(status, form)).await;
+            let gateway = Proxied::start(&endpoint_config(), upstream.address()).await;
+            for body in [
+                json!({"model": SENTENCE, "messages": [{"role": "user", "content": "hi"}]}),
+                json!({"model": "m", "messages": [{"role": "user", "content": "hi"}],
+                    "tool_choice": {"type": "function", "function": {"name": SENTENCE}},
+                    "tools": [{"type": "function", "function": {"name": "f"}}]}),
+                json!({"model": "m", "messages": [{"role": "user", "content": "the next one's"}]}),
+                json!({"model": "m", "stream": true, "messages": [{"role": "user", "content": "and a stream's"}]}),
+            ] {
+                gateway.ask(&body).await;
+            }
+            let seen = upstream.seen();
+            let hosts: Vec<_> = seen.iter().filter_map(|it| it.header("host")).collect();
+            let elsewhere = hosts.iter().find(|it| **it != "us-central1-aiplatform.googleapis.com");
+            assert_eq!(elsewhere, None, "{status}, form {form}");
+            assert!(hosts.len() >= 4);
+            let lookups = seen.iter().filter(|it| it.line.starts_with("GET")).count();
+            assert!(lookups <= 1, "{lookups} lookups: any client can cause them");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dedicated_endpoint_is_found_over_tcp() {
+    let emulator = vertex_chat_emulator::Emulator::new(Arc::new(SystemClock));
+    let running = emulator.start(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    emulator.set_quirks([vertex_chat_emulator::Quirk::DedicatedEndpoint]);
+    let key = running.service_account_json();
+    let folder = vertex_chat_tests::process::Folder::new("dedicated");
+    let file = folder.file("key.json", key);
+    let config = endpoint_config()
+        .replace("access_token = \"ya29.x\"", &format!("credentials_file = \"{}\"", file.display()))
+        .replace("project = \"p\"", &format!("project = \"{PROJECT}\""));
+    let gateway = Proxied::start(&config, running.address()).await;
+    let body = json!({"model": "gemma-2-9b-it", "messages": [{"role": "user", "content": "hi"}]});
+    for _ in 0..3 {
+        let (status, text) = gateway.ask(&body).await;
+        assert_eq!(status, 200, "{text}");
+    }
+    let own = format!("{VLLM_ENDPOINT}.us-central1-{PROJECT_NUMBER}.prediction.vertexai.goog");
+    let log = emulator.log();
+    let chats = log.iter().filter(|it| it.path.ends_with("/chat/completions"));
+    let hosts: Vec<_> = chats.map(|it| it.host.clone().unwrap_or_default()).collect();
+    assert_eq!(hosts, ["us-central1-aiplatform.googleapis.com", &own, &own, &own]);
+}
