@@ -7,7 +7,7 @@ use vertex_chat_auth::{CredentialsOptions, Environment, ExecutableAnswer, TokenS
 use vertex_chat_compare::batch::{self, BatchForm, Importer};
 use vertex_chat_compare::{Judge, Line, Prices, Scoring, Summary, read_csv, read_lines};
 use vertex_chat_conformance::{self as conformance, Plan, Reports, Suite};
-use vertex_chat_params::{Dialect, Policy, Target, prepare_json, reduce_schema};
+use vertex_chat_params::{Dialect, PREPARE_STEPS_MAX, Policy, Target, prepare_json, reduce_schema};
 use vertex_chat_sse::{Decoder, Item};
 use vertex_chat_transport::{Always, Body, Exchange, Request, Response, SimulatedClock, TransportError};
 use vertex_chat_types::{
@@ -132,6 +132,134 @@ pub fn prepare(bytes: &[u8]) {
     let Ok(prepared) = prepare_json(body.to_vec(), &target) else { return };
     let again = prepare_json(prepared.body().to_vec(), &target).expect("it was prepared before");
     assert_eq!(again.body(), prepared.body());
+}
+
+/// The bytes are read as the plan of a request that is as costly as it can be: each byte chooses the next part, and how often
+/// it is there. Preparing it takes no more steps than a request may, and neither what is sent nor an error grows without bound.
+///
+/// # Panics
+/// When that is not so.
+pub fn costly(bytes: &[u8]) {
+    let mut plan = CostPlan { bytes: bytes.iter(), left: PLAN_BYTES_MAX };
+    let tools: Vec<String> = (0..=plan.next() % 8)
+        .map(|i| {
+            format!(r#"{{"type":"function","function":{{"name":"f{i}","parameters":{}}}}}"#, plan.schema(0))
+        })
+        .collect();
+    let messages = plan.messages();
+    let body = format!(
+        r#"{{"model":"gemini-3-flash-preview","messages":{messages},"tools":[{}],"$x":{}}}"#,
+        tools.join(","),
+        plan.schema(2)
+    );
+    for dialect in [Dialect::VertexGemini3, Dialect::GeminiDeveloper, Dialect::Tgi] {
+        match prepare_json(body.clone().into_bytes(), &Target::new(dialect).with_policy(Policy::Drop)) {
+            Ok(prepared) => {
+                assert!(prepared.steps() <= PREPARE_STEPS_MAX, "{} steps", prepared.steps());
+                let most = body.len() * 3 + (tools.len() << 21);
+                assert!(prepared.body().len() <= most, "{} bytes", prepared.body().len());
+            }
+            Err(rejection) => assert!(rejection.to_string().len() < 40 << 10, "a long error"),
+        }
+    }
+}
+
+/// About how large a planned request may become, in bytes.
+const PLAN_BYTES_MAX: usize = 96 << 10;
+
+/// Chooses by the next byte; without more bytes, the smallest.
+struct CostPlan<'a> {
+    bytes: std::slice::Iter<'a, u8>,
+    left: usize,
+}
+
+impl CostPlan<'_> {
+    fn next(&mut self) -> usize {
+        self.bytes.next().map_or(0, |byte| usize::from(*byte))
+    }
+
+    /// Something repeated, up to `times` and as often as there is room.
+    fn repeated(&mut self, times: usize, make: impl Fn(usize) -> String) -> String {
+        let mut parts = Vec::new();
+        for i in 0..times {
+            let part = make(i);
+            if part.len() > self.left {
+                break;
+            }
+            self.left -= part.len();
+            parts.push(part);
+        }
+        parts.join(",")
+    }
+
+    fn schema(&mut self, depth: usize) -> String {
+        let (kind, count) = (self.next() % 14, self.next() * 8);
+        if depth > 5 || self.left == 0 {
+            return r#"{"type":"string"}"#.to_owned();
+        }
+        match kind {
+            0 => r#"{"type":"string"}"#.to_owned(),
+            1 => format!(r#"{{"enum":[{}]}}"#, self.repeated(count, |i| i.to_string())),
+            2 => format!(
+                r#"{{"type":["a",{}"string"]}}"#,
+                self.repeated(count, |_| r#""integer""#.to_owned()) + ","
+            ),
+            3 => format!(r#"{{"allOf":[{},{}]}}"#, self.schema(depth + 1), self.schema(depth + 1)),
+            4 => format!(
+                r#"{{"anyOf":[{},{}],"x":[{}]}}"#,
+                self.schema(depth + 1),
+                self.schema(depth + 1),
+                self.repeated(count, |i| i.to_string())
+            ),
+            5 => {
+                let inner = self.schema(depth + 1);
+                format!(r#"{{"oneOf":[{}],"minLength":1}}"#, self.repeated(count / 8, |_| inner.clone()))
+            }
+            6 => {
+                let inner = self.schema(depth + 1);
+                format!(
+                    r#"{{"type":"object","properties":{{{}}}}}"#,
+                    self.repeated(count, |i| format!(r#""k{i}":{inner}"#))
+                )
+            }
+            7 => r##"{"$ref":"#/$defs/D"}"##.to_owned(),
+            8 => r##"{"$ref":"#"}"##.to_owned(),
+            9 => {
+                let (inner, own) = (self.schema(depth + 1), self.schema(depth + 1));
+                format!(r##"{{"type":"object","properties":{{"a":{own}}},"$defs":{{"D":{inner}}}}}"##)
+            }
+            10 => format!(r#"{{{}}}"#, self.repeated(count, |i| format!(r#""u{i}":{i}"#))),
+            11 => format!(r#"{{"required":[{}]}}"#, self.repeated(count, |i| format!(r#""k{i}""#))),
+            12 => {
+                let inner = self.schema(depth + 1);
+                format!(
+                    r#"{{"type":"array","prefixItems":[{}]}}"#,
+                    self.repeated(count / 8, |_| inner.clone())
+                )
+            }
+            _ => format!(r#"{{"{}":{}}}"#, "n".repeat(count.min(self.left)), self.schema(depth + 1)),
+        }
+    }
+
+    fn messages(&mut self) -> String {
+        let (kind, count) = (self.next() % 4, self.next() * 16);
+        let user = r#"{"role":"user","content":"hi"}"#;
+        let rest = match kind {
+            0 => String::new(),
+            1 => self.repeated(count, |i| format!(r#"{{"role":"tool","tool_call_id":"c{}","content":"x"}}"#, i % 7)),
+            2 => self.repeated(count, |i| {
+                format!(
+                    r#"{{"role":"assistant","tool_calls":[{{"id":"c{i}","type":"function","function":{{"name":"f","arguments":"{{}}"}}}}]}}"#
+                )
+            }),
+            _ => self.repeated(count, |i| {
+                format!(
+                    r#"{{"role":"user","content":[{{"type":"image_url","image_url":{{"url":"gs://b/o","detail":"d{i}"}}}}]}}"#
+                )
+            }),
+        };
+        if rest.is_empty() { format!("[{user}]") } else { format!("[{user},{rest}]") }
+    }
 }
 
 /// Somebody who answers everything with the same bytes, but for the first question where that is another's.

@@ -9,6 +9,8 @@ pub mod behaviours;
 pub mod certificates;
 pub mod entries;
 pub mod gateway;
+pub mod hostile;
+pub mod hostile_bench;
 pub mod log;
 pub mod process;
 pub mod replay;
@@ -169,4 +171,10 @@ pub fn difference(before: &Value, after: &Value, path: &str) -> Option<String> {
         }
         _ => (before != after).then(|| format!("{path} changed")),
     }
+}
+
+/// Prints a line for a person.
+pub fn say(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

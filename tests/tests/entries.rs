@@ -8,12 +8,13 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use vertex_chat_tests::{entries, root, shared};
 
-const ENTRIES: [fn(&[u8]); 10] = [
+const ENTRIES: [fn(&[u8]); 11] = [
     entries::types,
     entries::sse,
     entries::schema,
     entries::errors,
     entries::prepare,
+    entries::costly,
     entries::credentials,
     entries::tokens,
     entries::executable,
@@ -61,6 +62,11 @@ proptest! {
         for entry in ENTRIES {
             entry(&bytes);
         }
+    }
+
+    #[test]
+    fn no_plan_makes_a_request_cost_more_than_it_may(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+        entries::costly(&bytes);
     }
 
     #[test]

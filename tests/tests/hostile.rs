@@ -7,10 +7,14 @@ use std::sync::Arc;
 
 use http::Method;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use vertex_chat::Environment;
 use vertex_chat_emulator::{PROJECT, PROJECT_NUMBER, RunningProxy, VLLM_ENDPOINT};
 use vertex_chat_gateway::{Config, Gateway, Options};
+use vertex_chat_params::{Dialect, PREPARE_STEPS_MAX, Target, prepare_json};
+use vertex_chat_tests::gateway::{Served, before};
+use vertex_chat_tests::hostile::{MODEL, bodies};
 use vertex_chat_tests::upstream::{Seen, Step, Upstream, answer};
 use vertex_chat_transport::{Connector, Exchange, HttpConnector, Profile, Proxy, Request, SystemClock};
 
@@ -159,4 +163,85 @@ async fn a_dedicated_endpoint_is_found_over_tcp() {
     let chats = log.iter().filter(|it| it.path.ends_with("/chat/completions"));
     let hosts: Vec<_> = chats.map(|it| it.host.clone().unwrap_or_default()).collect();
     assert_eq!(hosts, ["us-central1-aiplatform.googleapis.com", &own, &own, &own]);
+}
+
+/// What a body of so many bytes may cost is counted in steps; `cargo xtask bench hostile` compares it with time.
+#[test]
+fn no_body_takes_more_steps_than_a_request_may() {
+    for hostile in bodies(64 << 10) {
+        for dialect in
+            [Dialect::VertexGemini2, Dialect::VertexGemini3, Dialect::GeminiDeveloper, Dialect::Tgi]
+        {
+            let is_whole = serde_json::from_slice::<serde::de::IgnoredAny>(&hostile.body).is_ok();
+            match prepare_json(hostile.body.clone(), &Target::new(dialect)) {
+                Ok(prepared) => {
+                    assert!(is_whole, "{}", hostile.name);
+                    let (steps, body) = (prepared.steps(), prepared.body().len());
+                    assert!(steps <= PREPARE_STEPS_MAX, "{}: {steps} steps", hostile.name);
+                    // Inlining may add a megabyte to a schema, of which a body of this size has few.
+                    assert!(body <= 20 << 20, "{}: {body} bytes", hostile.name);
+                }
+                Err(rejection) => {
+                    let text = rejection.to_string();
+                    assert!(text.len() < 20 << 10, "{}: {} bytes of error", hostile.name, text.len());
+                    let names_limit = text.contains("PREPARE_STEPS_MAX");
+                    assert_eq!(names_limit, rejection.is_too_costly(), "{}: {text}", hostile.name);
+                }
+            }
+        }
+    }
+}
+
+/// A request by hand, of which the answer is read later.
+async fn begin(address: SocketAddr, head: &str, body: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
+    stream
+}
+
+fn post(body: &[u8]) -> String {
+    let length = body.len();
+    format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    )
+}
+
+/// The gateway has one worker here, so that one computation on it would keep everybody waiting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn probes_are_answered_while_hostile_bodies_are_prepared() {
+    let upstream = Upstream::answer_with(|_| {
+        vec![Step::Write(answer("400 Bad Request", "application/json", &[], b"{}"))]
+    })
+    .await;
+    let config = before(&upstream.url(), "vertex-gemini-3");
+    let served = Served::start(&config).await;
+    let costly = |hostile: &vertex_chat_tests::hostile::Hostile| {
+        let target = Target::new(Dialect::VertexGemini3);
+        match prepare_json(hostile.body.clone(), &target) {
+            Ok(prepared) => prepared.steps() > PREPARE_STEPS_MAX / 8,
+            Err(rejection) => rejection.is_too_costly(),
+        }
+    };
+    let hostile: Vec<_> = bodies(64 << 10).into_iter().filter(costly).collect();
+    assert!(hostile.len() > 5, "{}", hostile.len());
+    let large = format!(
+        r#"{{"model":"{MODEL}","messages":[{{"role":"user","content":"hi"}}]{}}}"#,
+        (0..400_000).map(|i| format!(r#","u{i}":null"#)).collect::<String>()
+    );
+    let all = hostile.iter().map(|it| it.body.as_slice()).chain([large.as_bytes()]);
+    for body in all {
+        let mut slow = begin(served.address(), &post(body), body).await;
+        let mut probe = begin(served.address(), "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n", b"").await;
+        let (mut of_slow, mut of_probe) = ([0; 12], [0; 12]);
+        let first = tokio::select! {
+            biased;
+            read = probe.read_exact(&mut of_probe) => { read.unwrap(); "the probe" }
+            read = slow.read_exact(&mut of_slow) => { read.unwrap(); "the hostile request" }
+        };
+        assert_eq!(first, "the probe");
+        assert_eq!(&of_probe, b"HTTP/1.1 200");
+        slow.read_exact(&mut of_slow).await.unwrap();
+        assert_eq!(&of_slow, b"HTTP/1.1 400");
+    }
 }

@@ -407,18 +407,60 @@ fn the_rules_that_narrow_are_these() {
 }
 
 #[test]
-fn what_cannot_be_reduced_is_told_with_its_place() {
+fn a_reference_that_cannot_be_followed_becomes_an_open_object() {
+    let reduced = |schema: &str| {
+        let (reduced, changes) =
+            reduce_schema(&schema.parse().unwrap(), Dialect::VertexGemini3).unwrap().unwrap();
+        let changes: Vec<String> = changes
+            .into_iter()
+            .filter(|it| it.what.contains("open object"))
+            .map(|it| format!("{}{}", it.path, if it.narrows { " narrows" } else { "" }))
+            .collect();
+        (serde_json::from_str::<Value>(reduced.as_str()).unwrap(), changes)
+    };
+    let open = json!({"type": "object"});
+    let recursive = r##"{"type":"object","$defs":{"N":{"type":"object","properties":{"next":{"$ref":"#/$defs/N"}}}},"properties":{"head":{"$ref":"#/$defs/N"},"ok":{"type":"string"}}}"##;
+    let (schema, changes) = reduced(recursive);
+    assert_eq!(schema["properties"]["head"], json!({"type": "object", "properties": {"next": open}}));
+    assert_eq!(schema["properties"]["ok"], json!({"type": "string"}));
+    assert_eq!(changes, ["properties.head.properties.next.$ref"]);
+    let (schema, changes) =
+        reduced(r##"{"type":"object","properties":{"a":{"$ref":"#","description":"d"}}}"##);
+    assert_eq!(schema["properties"]["a"], json!({"type": "object", "description": "d"}));
+    assert_eq!(changes, ["properties.a.$ref"]);
+    let (schema, changes) = reduced(r##"{"type":"object","properties":{"a":{"$ref":"#/$defs/no"}}}"##);
+    assert_eq!(schema["properties"]["a"], open);
+    assert_eq!(changes, ["properties.a.$ref narrows"]);
+    let (schema, changes) =
+        reduced(r##"{"type":"object","properties":{"a":{"allOf":[{"$ref":"other.json"}]}}}"##);
+    assert_eq!(schema["properties"]["a"], open);
+    assert_eq!(changes, ["properties.a.$ref narrows"]);
+    // By way of `allOf`, of choices, of each other.
+    for through in [
+        r##"{"$defs":{"N":{"type":"array","items":[{"type":"string"}],"additionalItems":{"$ref":"#/$defs/N"}}},"properties":{"a":{"$ref":"#/$defs/N"}}}"##,
+        r##"{"$defs":{"N":{"allOf":[{"$ref":"#/$defs/N"}]}},"properties":{"a":{"$ref":"#/$defs/N"}}}"##,
+        r##"{"$defs":{"N":{"type":"object","properties":{"b":{"allOf":[{"$ref":"#/$defs/N"}]}}}},"allOf":[{"$ref":"#/$defs/N"}]}"##,
+        r##"{"$defs":{"N":{"anyOf":[{"type":"string"},{"$ref":"#/$defs/N"}],"minLength":1}},"properties":{"a":{"$ref":"#/$defs/N"}}}"##,
+        r##"{"$defs":{"A":{"type":"object","properties":{"b":{"$ref":"#/$defs/B"}}},"B":{"oneOf":[{"$ref":"#/$defs/A"},{"type":"null"}]}},"properties":{"a":{"$ref":"#/$defs/A"}}}"##,
+        r##"{"$defs":{"A":{"$ref":"#/$defs/B"},"B":{"$ref":"#/$defs/A"}},"properties":{"a":{"$ref":"#/$defs/A"}}}"##,
+    ] {
+        let (schema, changes) = reduced(through);
+        assert!(!changes.is_empty() && schema.to_string().len() < 600, "{through}: {schema}");
+    }
+    // Used beside and below a schema into which it was merged, it is not inside of itself.
+    let (schema, _) = {
+        let twice = r##"{"$defs":{"B":{"type":"object","properties":{"x":{"type":"string"}}}},"allOf":[{"$ref":"#/$defs/B"}],"properties":{"other":{"$ref":"#/$defs/B"}}}"##;
+        let (reduced, changes) =
+            reduce_schema(&twice.parse().unwrap(), Dialect::VertexGemini3).unwrap().unwrap();
+        assert!(changes.iter().all(|it| !it.what.contains("open object")), "{changes:?}");
+        (serde_json::from_str::<Value>(reduced.as_str()).unwrap(), ())
+    };
+    assert_eq!(schema["properties"]["other"]["properties"]["x"]["type"], "string");
+}
+
+#[test]
+fn what_cannot_be_reduced_is_named() {
     let told = |schema: &str| reduce_schema(&schema.parse().unwrap(), Dialect::VertexGemini3).unwrap_err();
-    let recursive = r##"{"type":"object","$defs":{"N":{"type":"object","properties":{"next":{"$ref":"#/$defs/N"}}}},"properties":{"head":{"$ref":"#/$defs/N"}}}"##;
-    assert_eq!(told(recursive), SchemaError::Recursive("properties.head.properties.next".to_owned()));
-    assert_eq!(
-        told(r##"{"properties":{"a":{"$ref":"#/$defs/no"}}}"##),
-        SchemaError::Dangling("properties.a.$ref".to_owned())
-    );
-    assert_eq!(
-        told(r##"{"properties":{"a":{"allOf":[{"$ref":"other.json"}]}}}"##),
-        SchemaError::Dangling("properties.a.allOf[0].$ref".to_owned())
-    );
     assert_eq!(told("[]"), SchemaError::NotAnObject);
     assert_eq!(
         told(r#"{"type":"object","properties":{"\ud800":{"type":"string"}}}"#),
@@ -431,8 +473,6 @@ fn what_cannot_be_reduced_is_told_with_its_place() {
         chain.join(",")
     );
     assert_eq!(told(&chain), SchemaError::TooLarge);
-    let through_items = r##"{"$defs":{"N":{"type":"array","items":[{"type":"string"}],"additionalItems":{"$ref":"#/$defs/N"}}},"properties":{"a":{"$ref":"#/$defs/N"}}}"##;
-    assert_eq!(told(through_items), SchemaError::Recursive("properties.a.additionalItems".to_owned()));
     let many: Vec<String> = (0..30_000).map(|i| format!("\"a{i}\"")).collect();
     assert_eq!(
         told(&format!(r#"{{"type":"object","required":[{}]}}"#, many.join(","))),
@@ -448,7 +488,7 @@ fn what_cannot_be_reduced_is_told_with_its_place() {
         r##"{{"type":"object","properties":{{"x":{{"$ref":"#/$defs/L0"}}}},"$defs":{{{},"L30":{{"type":"string"}}}}}}"##,
         levels.join(",")
     );
-    assert_eq!(told(&bomb), SchemaError::TooLarge);
+    assert!(matches!(told(&bomb), SchemaError::TooLarge | SchemaError::TooManySteps));
 }
 
 #[test]

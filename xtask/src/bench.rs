@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use crate::run::{Outcome, cargo, has, output, print, root, run};
+use crate::run::{Outcome, cargo, has, output, print, root, run, target_directory};
 
 /// Runs differ by this many chunks.
 const CHUNKS: (u64, u64) = (1024, 5120);
@@ -266,4 +266,18 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What hostile bodies cost the gateway. The program is the release build, or the one that `VERTEX_CHAT` names.
+pub(crate) fn hostile() -> Outcome {
+    let program = match std::env::var_os("VERTEX_CHAT") {
+        Some(program) => program,
+        None => {
+            run(cargo().args(["build", "--release", "--package", "vertex-chat-cli"]))?;
+            target_directory().join("release/vertex-chat").into_os_string()
+        }
+    };
+    let rig =
+        ["run", "--release", "--quiet", "--package", "vertex-chat-tests", "--bin", "rig", "--", "hostile"];
+    run(cargo().args(rig).arg(program))
 }

@@ -219,7 +219,7 @@ fn manifests() -> Outcome {
 
 /// Builds the program.
 fn program() -> Outcome<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let target = run::target_directory();
     let build = ["build", "--quiet", "--package", "vertex-chat-cli"];
     run::run(cargo().args(build).env("CARGO_TARGET_DIR", &target))?;
     Ok(target.join("debug/vertex-chat"))

@@ -27,6 +27,7 @@ cargo xtask COMMAND
   bench client    instructions and allocations of the client beside async-openai's
   bench types     instructions of reading and writing beside derived structs'
   bench tokens    instructions and allocations of a token at hand beside gcloud-auth's
+  bench hostile   CPU of the gateway for bodies that are made to cost much, and whether probes are answered meanwhile
   bench gateway   CPU, latency and memory of the gateway beside nginx, bare hyper and LiteLLM; [--quick]
 ";
 
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         ["bench", "client"] => bench::client(),
         ["bench", "types"] => bench::types(),
         ["bench", "tokens"] => bench::tokens(),
+        ["bench", "hostile"] => bench::hostile(),
         ["bench", "gateway"] => bench_gateway::gateway(false),
         ["bench", "gateway", "--quick"] => bench_gateway::gateway(true),
         _ => {

@@ -14,6 +14,7 @@ use vertex_chat_types::Usage;
 use crate::chat::TARGET;
 use crate::fault::Fault;
 use crate::gateway::{REQUEST_ID, Shared};
+use crate::heavy::Heavy;
 use crate::repair::{Repairer, Repairs};
 
 /// The status that the log has for a client that left before its answer was whole, as nginx has it.
@@ -182,6 +183,11 @@ impl Call {
         let started = shared.clock.monotonic();
         shared.metrics.in_flight.inc();
         Self { shared, started, waited: Duration::ZERO, span: Span::none(), entry, is_ended: false }
+    }
+
+    /// The threads for what would keep the workers from other clients.
+    pub(crate) fn heavy(&self) -> Heavy {
+        self.shared.heavy.clone()
     }
 
     pub(crate) fn elapsed(&self) -> Duration {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tracing::Instrument;
-use vertex_chat::params::{Action, Glance, PreparedRequest, prepare, prepare_glanced};
+use vertex_chat::params::{Action, Glance, PreparedRequest, Target, prepare, prepare_glanced};
 use vertex_chat::{COMPLETION_BYTES_MAX, CallOptions, ChatRequest, Dialect, Report};
 use vertex_chat_transport::{Body, Clock, Request, Response, is_json, within};
 use vertex_chat_types::{ApiError, ChatCompletion, ExtraBody, GoogleOptions, Json};
@@ -18,9 +18,10 @@ use crate::build::State;
 use crate::call::{Call, WORD_CHARS_MAX, shown};
 use crate::fault::Fault;
 use crate::gateway::{PROMPT_BYTES_MAX, REQUEST_ID};
+use crate::heavy::{Heavy, INLINE_BYTES_MAX, INLINE_STEPS_MAX, in_place};
 use crate::patience::Patience;
 use crate::relay::{Relay, malformed_call, no_choices};
-use crate::repair::{Repair, Repairer, THOUGHT_TAG, is_malformed_call};
+use crate::repair::{Repair, Repairer, Repairs, THOUGHT_TAG, is_malformed_call};
 use crate::route::Try;
 
 pub(crate) const TARGET: HeaderName = HeaderName::from_static("x-vertex-chat-target");
@@ -48,7 +49,14 @@ pub(crate) async fn answer(
     clock: Arc<dyn Clock>,
 ) -> Response {
     let (head, body) = request.into_parts();
-    let asked = match Asked::read(&head.headers, body) {
+    if !is_json(&head.headers) {
+        return call.refuse(Fault::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "the body is to be JSON; send the header `content-type: application/json`",
+        ));
+    }
+    let asked = match call.heavy().by_size(body.len(), move || Asked::read(body)).await {
         Ok(asked) => asked,
         Err(fault) => return call.refuse(fault),
     };
@@ -95,7 +103,9 @@ async fn put(
         let span = span(&asked, &place);
         call.span = span.clone();
         let is_last = tries.is_empty();
-        let ready = asked.prepared(&place, is_last && !place.server().may_look_up_host());
+        let keeps_body = !is_last || place.server().may_look_up_host();
+        let ready;
+        (asked, ready) = prepared(asked, &place, keeps_body, &call.heavy()).await;
         let ask = Ask { asked: &asked, place: &place, is_last, headers: &headers, state, clock };
         match ask.once(call, ready).instrument(span).await {
             Ok(response) => return response,
@@ -144,6 +154,41 @@ async fn put(
     }
 }
 
+/// Makes a request ready for a place: here if that is little work, else on a thread for heavy work.
+async fn prepared(
+    mut asked: Asked,
+    place: &Try,
+    keeps_body: bool,
+    heavy: &Heavy,
+) -> (Asked, Result<(PreparedRequest, bool), Fault>) {
+    let client = place.server().client();
+    let mut job = Preparation {
+        target: client.target(Some(&place.model)),
+        repairs: place.target.repairs,
+        model: place.model.clone(),
+        keeps_body,
+    };
+    if asked.body.len() <= INLINE_BYTES_MAX {
+        let is_plain = asked.glance.as_ref().is_some_and(Glance::is_plain);
+        let here = Preparation {
+            target: job.target.with_steps_max(INLINE_STEPS_MAX),
+            keeps_body: keeps_body || !is_plain,
+            model: std::mem::take(&mut job.model),
+            ..job
+        };
+        match asked.prepared(&here) {
+            Err(fault) if fault.is_too_costly() => job.model = here.model,
+            result => return (asked, result),
+        }
+    }
+    heavy
+        .run(move || {
+            let result = asked.prepared(&job);
+            (asked, result)
+        })
+        .await
+}
+
 fn span(asked: &Asked, place: &Try) -> tracing::Span {
     tracing::info_span!(
         "chat",
@@ -185,15 +230,17 @@ struct Asked {
     wants_thoughts: bool,
 }
 
+/// What a request is made ready for.
+struct Preparation {
+    target: Target,
+    repairs: Repairs,
+    model: String,
+    /// Whether the body may be needed again.
+    keeps_body: bool,
+}
+
 impl Asked {
-    fn read(headers: &HeaderMap, body: Bytes) -> Result<Self, Fault> {
-        if !is_json(headers) {
-            return Err(Fault::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "the body is to be JSON; send the header `content-type: application/json`",
-            ));
-        }
+    fn read(body: Bytes) -> Result<Self, Fault> {
         let glance = Glance::of(&body);
         let (model, is_stream, options) = match &glance {
             Some(glance) => {
@@ -224,30 +271,29 @@ impl Asked {
     }
 
     /// The request, made ready for a place. The last place gets the body itself, the others copies.
-    fn prepared(&mut self, place: &Try, is_last: bool) -> Result<(PreparedRequest, bool), Fault> {
-        let client = place.server().client();
-        let target = client.target(Some(&place.model));
+    fn prepared(&mut self, job: &Preparation) -> Result<(PreparedRequest, bool), Fault> {
+        let target = job.target;
         let refused = |rejection| Fault::of_rejection(&rejection);
-        let is_tagged = self.wants_thoughts
-            && is_gemini(target.dialect)
-            && place.target.repairs.contains(Repair::ThoughtsApart);
+        let is_tagged =
+            self.wants_thoughts && is_gemini(target.dialect) && job.repairs.contains(Repair::ThoughtsApart);
         // What the gateway does itself is not asked of a server that would not.
         let does_usage = self.has_stream_options
             && target.dialect.is_vertex_gemini()
-            && place.target.repairs.contains(Repair::UsageAsAsked);
+            && job.repairs.contains(Repair::UsageAsAsked);
         match &self.glance {
             Some(glance) if !is_tagged && !does_usage => {
-                let (body, glance) = if glance.model() == Some(&place.model) {
-                    let body = if is_last { std::mem::take(&mut self.body) } else { self.body.clone() };
+                let (body, glance) = if glance.model() == Some(&job.model) {
+                    let body =
+                        if job.keeps_body { self.body.clone() } else { std::mem::take(&mut self.body) };
                     (Vec::from(body), glance.clone())
                 } else {
-                    glance.clone().with_model(&self.body, &place.model)
+                    glance.clone().with_model(&self.body, &job.model)
                 };
                 prepare_glanced(body, Some(&glance), &target).map(|it| (it, false)).map_err(refused)
             }
             _ => {
                 let mut request = read(&self.body)?;
-                request.model = Some(place.model.clone());
+                request.model = Some(job.model.clone());
                 if does_usage {
                     request.stream_options = None;
                 }
@@ -385,19 +431,30 @@ impl Ask<'_> {
             Ok(text) => text,
             Err(error) => return Err((Fault::broken_off(&error), call)),
         };
-        let mut completion = match read_completion(&text) {
-            Ok(completion) => completion,
-            Err(fault) => return Err((fault, call)),
-        };
+        let bytes = text.len();
         if self.asked.is_stream {
-            let relay = Relay::of_whole(completion, repairer, call, Arc::clone(self.clock));
+            let completion = match call.heavy().by_size(bytes, move || read_completion(&text)).await {
+                Ok(completion) => completion,
+                Err(fault) => return Err((fault, call)),
+            };
+            let clock = Arc::clone(self.clock);
+            let relay = in_place(bytes, || Relay::of_whole(completion, repairer, call, clock));
             return self.streamed(relay, report).await;
         }
-        let changed = repairer.whole(&mut completion, &text);
-        let text = if changed {
-            Bytes::from(serde_json::to_vec(&completion).expect("because a completion is JSON"))
-        } else {
-            text
+        let repair = move || {
+            let text =
+                read_completion(&text).map(|mut completion| match repairer.whole(&mut completion, &text) {
+                    true => {
+                        Bytes::from(serde_json::to_vec(&completion).expect("because a completion is JSON"))
+                    }
+                    false => text,
+                });
+            (text, repairer)
+        };
+        let (text, repairer) = call.heavy().by_size(bytes, repair).await;
+        let text = match text {
+            Ok(text) => text,
+            Err(fault) => return Err((fault, call)),
         };
         call.tokens(repairer.usage.as_ref());
         call.repaired(repairer.applied);

@@ -13,6 +13,8 @@ use vertex_chat_transport::{Response, TransportError};
 /// OpenAI's libraries ask here whether to try again; the gateway has done so already.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
+/// The code of a request that takes too much work to prepare.
+const TOO_COMPLEX: &str = "request_too_complex";
 /// Part of the sentence with which the shared host refuses a dedicated endpoint.
 const DEDICATED_WORDS: &str = "dedicated domain name";
 
@@ -178,6 +180,7 @@ impl Fault {
     pub(crate) fn of_rejection(rejection: &Rejection) -> Self {
         let first = rejection.problems().first();
         let code = match first {
+            _ if rejection.is_too_costly() => TOO_COMPLEX,
             Some(problem) if problem.is_unsupported => "unsupported_parameter",
             _ => "invalid_request",
         };
@@ -186,6 +189,11 @@ impl Fault {
             Some(problem) if !problem.path.is_empty() => fault.with_param(&problem.path),
             _ => fault,
         }
+    }
+
+    /// Whether the request takes more work to prepare than it was allowed.
+    pub(crate) fn is_too_costly(&self) -> bool {
+        self.code.as_deref() == Some(TOO_COMPLEX)
     }
 
     /// Whether it may be Google's refusal of a dedicated endpoint at the shared host (facts of the service, 4.5). Its text may

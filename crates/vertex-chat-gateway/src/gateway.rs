@@ -28,6 +28,7 @@ use crate::build::{BuildError, State};
 use crate::call::{AccessEntry, Call, WORD_CHARS_MAX, shown};
 use crate::config::Config;
 use crate::fault::Fault;
+use crate::heavy::Heavy;
 use crate::keys;
 use crate::metrics::Metrics;
 
@@ -49,6 +50,7 @@ pub struct Gateway(Arc<Shared>);
 pub(crate) struct Shared {
     state: RwLock<Arc<State>>,
     pub(crate) metrics: Metrics,
+    pub(crate) heavy: Heavy,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) told: Option<Told>,
     options: Options,
@@ -155,6 +157,7 @@ impl Gateway {
         Ok(Self(Arc::new(Shared {
             state: RwLock::new(Arc::new(state)),
             metrics: Metrics::new(),
+            heavy: Heavy::new(),
             clock: Arc::clone(&options.clock),
             told: options.told.clone(),
             options,

@@ -32,6 +32,7 @@ mod chat;
 mod config;
 mod fault;
 mod gateway;
+mod heavy;
 mod keys;
 mod metrics;
 mod patience;

@@ -19,6 +19,7 @@ use vertex_chat_types::{ChatCompletion, ChatCompletionChunk, Content, Progress, 
 
 use crate::call::Call;
 use crate::fault::Fault;
+use crate::heavy::in_place;
 use crate::repair::{Repair, Repairer, is_malformed_call};
 
 const DONE: &[u8] = b"data: [DONE]\n\n";
@@ -211,7 +212,7 @@ impl Relay {
             let mut rest = &input[at..];
             self.is_between = match self.decoder.next(&mut rest) {
                 Ok(Some(Item::Event(event))) => {
-                    self.work.event(&event.event, &event.data);
+                    in_place(event.data.len(), || self.work.event(&event.event, &event.data));
                     true
                 }
                 Ok(Some(Item::Stray(line))) => {

@@ -30,16 +30,18 @@ mod rewrite;
 mod rules;
 mod schema;
 mod signature;
+mod steps;
 mod table;
 
 pub use dialect::{Dialect, ParseDialectError, Policy};
 pub use glance::Glance;
 pub use prepare::{PreparedRequest, Target, prepare, prepare_glanced, prepare_in_place, prepare_json};
-pub use report::{Action, Note, Problem, Rejection, Report};
+pub use report::{Action, NOTES_MAX, Note, PROBLEMS_MAX, Problem, Rejection, Report};
 pub use rewrite::{ParseRewriteError, Rewrite, Rewrites};
 pub use schema::{
     SCHEMA_BYTES_MAX, SCHEMA_CHANGES_MAX, SCHEMA_DEPTH_MAX, SCHEMA_NODES_MAX, SchemaChange, SchemaError,
     reduce_schema,
 };
 pub use signature::{SIGNATURE_ESCAPE, SIGNATURE_MARK, SIGNED_ID_BYTES_MAX, sign_id, split_id};
+pub use steps::{PREPARE_STEPS_MAX, SCHEMA_STEPS_MAX};
 pub use table::{PARAMETERS, Parameter, Support, parameter};

@@ -8,6 +8,7 @@ use vertex_chat_types::{ChatRequest, Content, ContentPart, Extra, Json, Message,
 use crate::aside::Aside;
 use crate::report::{Action, Note, Problem, Rejection, Report};
 use crate::schema::SCHEMA_BYTES_MAX;
+use crate::steps::{PREPARE_STEPS_MAX, Steps};
 use crate::table::{PARAMETERS, Support, parameter};
 use crate::{Dialect, Glance, Policy, Rewrite, Rewrites, rewrite, rules};
 
@@ -26,13 +27,20 @@ pub struct Target {
     pub policy: Policy,
     /// Which rewrites are on.
     pub rewrites: Rewrites,
+    /// How much work preparing may be, in steps. [`PREPARE_STEPS_MAX`], which is also the most.
+    pub steps_max: u64,
 }
 
 impl Target {
     /// A server of this kind, with the policy that is its default.
     #[must_use]
     pub fn new(dialect: Dialect) -> Self {
-        Self { dialect, policy: dialect.default_policy(), rewrites: Rewrites::all() }
+        Self {
+            dialect,
+            policy: dialect.default_policy(),
+            rewrites: Rewrites::all(),
+            steps_max: PREPARE_STEPS_MAX,
+        }
     }
 
     /// Sets the policy.
@@ -48,6 +56,13 @@ impl Target {
         self.rewrites = rewrites;
         self
     }
+
+    /// Sets how much work preparing may be, in steps; at most [`PREPARE_STEPS_MAX`].
+    #[must_use]
+    pub fn with_steps_max(mut self, steps: u64) -> Self {
+        self.steps_max = steps;
+        self
+    }
 }
 
 /// A request that may be sent: checked, filtered, written.
@@ -59,6 +74,7 @@ pub struct PreparedRequest {
     model: Option<String>,
     stream: bool,
     report: Report,
+    steps: u64,
 }
 
 impl PreparedRequest {
@@ -90,6 +106,12 @@ impl PreparedRequest {
     #[must_use]
     pub fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// How much work it was, in steps; at most [`PREPARE_STEPS_MAX`].
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// The body and what was done to it.
@@ -125,9 +147,11 @@ pub fn prepare(mut request: ChatRequest, target: &Target) -> Result<PreparedRequ
 /// As [`prepare`]; the request may then have been changed in part.
 pub fn prepare_in_place(request: &mut ChatRequest, target: &Target) -> Result<PreparedRequest, Rejection> {
     let mut report = Report::default();
-    filter(request, target, &mut report)?;
+    let mut steps = Steps::up_to(target.steps_max);
+    filter(request, target, &mut report, &mut steps)?;
     let body = written(request);
-    Ok(PreparedRequest { body, stream: request.is_stream(), model: request.model.clone(), report })
+    let (stream, model) = (request.is_stream(), request.model.clone());
+    Ok(PreparedRequest { body, stream, model, report, steps: steps.used() })
 }
 
 /// Writes a request into a buffer that need not grow, and so is not copied while it does.
@@ -169,7 +193,7 @@ pub fn prepare_glanced(
 ) -> Result<PreparedRequest, Rejection> {
     if let Some(glance) = glance.filter(|it| it.is_quiet(target)) {
         let (stream, model) = (glance.is_stream(), glance.model().map(str::to_owned));
-        return Ok(PreparedRequest { body, stream, model, report: Report::default() });
+        return Ok(PreparedRequest { body, stream, model, report: Report::default(), steps: 0 });
     }
     let aside = Aside::of(&body);
     let slim = aside.as_ref().map(|aside| (aside, prepare_text(aside.slim(), target)));
@@ -190,8 +214,8 @@ pub fn prepare_glanced(
             (rewritten.map(String::into_bytes), rest)
         }
     };
-    let Rest { stream, model, report } = rest;
-    Ok(PreparedRequest { body: rewritten.unwrap_or(body), stream, model, report })
+    let Rest { stream, model, report, steps } = rest;
+    Ok(PreparedRequest { body: rewritten.unwrap_or(body), stream, model, report, steps })
 }
 
 /// A prepared request but for its body.
@@ -199,6 +223,7 @@ struct Rest {
     stream: bool,
     model: Option<String>,
     report: Report,
+    steps: u64,
 }
 
 /// Reads a body, and writes it anew if something has to change.
@@ -206,12 +231,13 @@ fn prepare_text(body: &[u8], target: &Target) -> Result<(Option<String>, Rest), 
     let mut request = read(body, target.dialect)?;
     let mut report = Report::default();
     note_nulls(body, &request, target, &mut report);
-    filter(&mut request, target, &mut report)?;
+    let mut steps = Steps::up_to(target.steps_max);
+    filter(&mut request, target, &mut report, &mut steps)?;
     let changed = report.notes().iter().any(|note| note.action != Action::Forwarded);
     let text =
         changed.then(|| String::from_utf8(written(&request)).expect("because JSON is written in UTF-8"));
     let (stream, model) = (request.is_stream(), request.model.take());
-    Ok((text, Rest { stream, model, report }))
+    Ok((text, Rest { stream, model, report, steps: steps.used() }))
 }
 
 /// Notes the parameters that the reader has left out because they are null, and that must not be sent so.
@@ -220,7 +246,7 @@ fn note_nulls(body: &[u8], request: &ChatRequest, target: &Target, report: &mut 
     if !body.windows(b"null".len()).any(|bytes| bytes == b"null") {
         return;
     }
-    let Target { dialect, policy, rewrites } = *target;
+    let Target { dialect, policy, rewrites, .. } = *target;
     let Ok(fields) = vertex_chat_types::from_slice::<Extra>(body) else { return };
     let rule = Rewrite::DropNulls;
     let is_rewritten = rewrites.contains(rule) && rule.applies_to(dialect);
@@ -240,29 +266,42 @@ fn note_nulls(body: &[u8], request: &ChatRequest, target: &Target, report: &mut 
 /// Reads a request. Only a parameter that the server certainly takes has to have its type: no source says that the
 /// others are looked at.
 fn read(body: &[u8], dialect: Dialect) -> Result<ChatRequest, Rejection> {
-    let mut error = match vertex_chat_types::from_slice(body) {
+    let error = match vertex_chat_types::from_slice(body) {
         Ok(request) => return Ok(request),
         Err(error) => error,
     };
     let Ok(mut fields) = vertex_chat_types::from_slice::<Extra>(body) else {
         return Err(not_a_request(&error, true));
     };
-    let mut odd = Extra::default();
-    // Every turn takes one field away.
-    loop {
-        let name = error.path().split(['.', '[']).next().unwrap_or_default();
-        let unread = parameter(name).is_some_and(|it| it.support(dialect) != Support::Taken);
-        let Some(value) = unread.then(|| fields.remove(name)).flatten() else {
-            return Err(not_a_request(&error, odd.is_empty()));
-        };
-        odd.insert(name, value);
-        match Json::from_serialize(&fields).and_then(|it| it.parse_as::<ChatRequest>()) {
-            Ok(mut request) => {
-                request.extra.merge(odd);
-                return Ok(request);
-            }
-            Err(another) => error = another,
+    // Each field that may have any type is read alone, so that the whole is read only twice.
+    let has_odd_type = |name: &str, value: &Json| {
+        parameter(name).is_some_and(|it| it.support(dialect) != Support::Taken) && {
+            let mut alone = Extra::default();
+            alone.insert("messages", "[]".parse::<Json>().expect("because it is JSON"));
+            alone.insert(name, value.clone());
+            Json::from_serialize(&alone).and_then(|it| it.parse_as::<ChatRequest>()).is_err()
         }
+    };
+    let odd_names: Vec<String> = fields
+        .iter()
+        .filter(|(name, value)| has_odd_type(name, value))
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    let mut odd = Extra::default();
+    for name in odd_names {
+        if let Some(value) = fields.remove(&name) {
+            odd.insert(name, value);
+        }
+    }
+    if odd.is_empty() {
+        return Err(not_a_request(&error, true));
+    }
+    match Json::from_serialize(&fields).and_then(|it| it.parse_as::<ChatRequest>()) {
+        Ok(mut request) => {
+            request.extra.merge(odd);
+            Ok(request)
+        }
+        Err(another) => Err(not_a_request(&another, false)),
     }
 }
 
@@ -280,10 +319,15 @@ fn not_a_request(error: &ParseError, whole: bool) -> Rejection {
 }
 
 /// Checks the request, and takes out or reports what the server does not take.
-fn filter(request: &mut ChatRequest, target: &Target, report: &mut Report) -> Result<(), Rejection> {
-    let Target { dialect, policy, rewrites } = *target;
+fn filter(
+    request: &mut ChatRequest,
+    target: &Target,
+    report: &mut Report,
+    steps: &mut Steps,
+) -> Result<(), Rejection> {
+    let Target { dialect, policy, rewrites, .. } = *target;
     let mut problems = Vec::new();
-    rewrite::apply(request, dialect, rewrites, report, &mut problems);
+    rewrite::apply(request, dialect, rewrites, report, &mut problems, steps);
     rules::check(request, dialect, &mut problems);
     for parameter in &PARAMETERS {
         let reason = match parameter.support(dialect) {
@@ -306,7 +350,8 @@ fn filter(request: &mut ChatRequest, target: &Target, report: &mut Report) -> Re
         }
     }
     unknown(request, target, report, &mut problems);
-    Rejection::check(problems)
+    let is_over = steps.is_over();
+    Rejection::check(problems).map_err(|it| if is_over { it.too_costly() } else { it })
 }
 
 /// What [`Policy::Reject`] says of a parameter.

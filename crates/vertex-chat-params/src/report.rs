@@ -4,6 +4,11 @@ use std::fmt;
 
 use crate::Rewrite;
 
+/// The most notes of a report; what is done beyond that is only done.
+pub const NOTES_MAX: usize = 1_000;
+/// The most problems that a rejection lists; one more says that there are others.
+pub const PROBLEMS_MAX: usize = 32;
+
 /// What preparing a request did to it. Printed, one line a note.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -37,7 +42,7 @@ pub enum Action {
 }
 
 impl Report {
-    /// The notes: nulls, rewrites in the order of their rules, parameters in the order of the table, unknown fields.
+    /// The notes, at most [`NOTES_MAX`]: nulls, rewrites in the order of their rules, parameters in the order of the table, unknown fields.
     #[must_use]
     pub fn notes(&self) -> &[Note] {
         &self.notes
@@ -60,7 +65,9 @@ impl Report {
     }
 
     pub(crate) fn push(&mut self, note: Note) {
-        self.notes.push(note);
+        if self.notes.len() < NOTES_MAX {
+            self.notes.push(note);
+        }
     }
 }
 
@@ -93,6 +100,7 @@ impl fmt::Display for Note {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     problems: Vec<Problem>,
+    is_too_costly: bool,
 }
 
 /// One fault of a request.
@@ -112,18 +120,43 @@ pub struct Problem {
 }
 
 impl Rejection {
-    /// The faults, at least one.
+    /// Whether the request takes more work to prepare than it may.
+    #[must_use]
+    pub fn is_too_costly(&self) -> bool {
+        self.is_too_costly
+    }
+
+    /// The faults, at least one; of more than [`PROBLEMS_MAX`] the last says how many others there are.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    pub(crate) fn check(problems: Vec<Problem>) -> Result<(), Self> {
-        if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
+    pub(crate) fn check(mut problems: Vec<Problem>) -> Result<(), Self> {
+        if problems.is_empty() {
+            return Ok(());
+        }
+        if problems.len() > PROBLEMS_MAX {
+            let others = problems.len() - PROBLEMS_MAX;
+            problems.truncate(PROBLEMS_MAX);
+            problems.push(Problem {
+                path: String::new(),
+                message: format!("and {others} more problems"),
+                remedy: String::new(),
+                source: "",
+                is_unsupported: false,
+            });
+        }
+        Err(Self { problems, is_too_costly: false })
+    }
+
+    pub(crate) fn too_costly(mut self) -> Self {
+        self.is_too_costly = true;
+        self
     }
 
     pub(crate) fn one(problem: Problem) -> Self {
-        Self { problems: vec![problem] }
+        Self { problems: vec![problem], is_too_costly: false }
     }
 }
 

@@ -13,8 +13,9 @@ use vertex_chat_types::{
 
 use crate::Dialect;
 use crate::report::{Action, Note, Problem, Report};
-use crate::schema::reduce_schema;
+use crate::schema::{SchemaError, reduce_in};
 use crate::signature::{SIGNATURE_ESCAPE, split_id};
+use crate::steps::{PREPARE_STEPS_MAX, Steps};
 
 use Dialect::{GeminiDeveloper, OpenAi, Tgi, VertexGemini2, VertexGemini3, Vllm};
 
@@ -228,12 +229,13 @@ pub(crate) fn apply(
     rewrites: Rewrites,
     report: &mut Report,
     problems: &mut Vec<Problem>,
+    steps: &mut Steps,
 ) {
     for &rule in Rewrite::ALL {
         if !rewrites.contains(rule) || !rule.applies_to(dialect) {
             continue;
         }
-        let mut rewriter = Rewriter { request, dialect, rule, report, problems };
+        let mut rewriter = Rewriter { request, dialect, rule, report, problems, steps };
         match rule {
             Rewrite::GooglePublisher => rewriter.google_publisher(),
             Rewrite::MaxTokensAlias => rewriter.max_tokens_alias(),
@@ -264,6 +266,7 @@ struct Rewriter<'a> {
     rule: Rewrite,
     report: &'a mut Report,
     problems: &'a mut Vec<Problem>,
+    steps: &'a mut Steps,
 }
 
 impl Rewriter<'_> {
@@ -558,7 +561,10 @@ impl Rewriter<'_> {
     fn schema(&mut self, schema: &mut Option<Json>, path: &str) {
         let Some(whole) = schema.as_ref() else { return };
         let within = |inner: &str| if inner.is_empty() { path.to_owned() } else { format!("{path}.{inner}") };
-        match reduce_schema(whole, self.dialect) {
+        if self.steps.is_over() {
+            return;
+        }
+        match reduce_in(whole, self.dialect, &mut self.steps.share()) {
             Ok(None) => {}
             Ok(Some((reduced, changes))) => {
                 *schema = Some(reduced);
@@ -570,10 +576,26 @@ impl Rewriter<'_> {
                     self.note(within(&change.path), format!("{}{narrows}", change.what));
                 }
             }
+            Err(_) if self.steps.is_over() => self.problems.push(Problem {
+                path: path.to_owned(),
+                message: format!(
+                    "the schemas up to this one take more than {PREPARE_STEPS_MAX} steps to reduce, which is the limit for one \
+                     request (PREPARE_STEPS_MAX)"
+                ),
+                remedy: "send fewer or smaller schemas".to_owned(),
+                source: "",
+                is_unsupported: false,
+            }),
+            // One odd tool does not cost the others.
+            Err(error @ (SchemaError::TooLarge | SchemaError::TooManySteps)) => {
+                let open = r#"{"type":"object"}"#;
+                *schema = Some(open.parse().expect("because it is JSON"));
+                self.note(path, format!("it became an open object: {error}"));
+            }
             Err(error) => self.problems.push(Problem {
-                path: within(error.path()),
+                path: path.to_owned(),
                 message: error.to_string(),
-                remedy: "write it without, or switch the rule `gemini-schema` off".to_owned(),
+                remedy: "write a schema that is an object, or switch the rule `gemini-schema` off".to_owned(),
                 source: self.rule.source(),
                 is_unsupported: false,
             }),

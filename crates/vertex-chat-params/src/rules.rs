@@ -241,17 +241,14 @@ impl Check<'_> {
     }
 
     fn gemini_parts(&mut self) {
-        let mut details: Vec<&ImageDetail> = Vec::new();
+        let mut first_detail: Option<&ImageDetail> = None;
         let mut second_detail = None;
         for (i, message) in self.request.messages.iter().enumerate() {
             for (j, part) in message.content.get().into_iter().flat_map(Content::parts).enumerate() {
                 let path = || format!("messages[{i}].content[{j}]");
                 self.gemini_part(part, path);
                 if let Some(detail) = part.image_url.as_ref().and_then(|it| it.detail()) {
-                    if !details.contains(&detail) {
-                        details.push(detail);
-                    }
-                    if details.len() > 1 && second_detail.is_none() {
+                    if *first_detail.get_or_insert(detail) != detail && second_detail.is_none() {
                         second_detail = Some(path());
                     }
                 }

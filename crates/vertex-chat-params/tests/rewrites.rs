@@ -5,7 +5,8 @@
 
 use serde_json::{Value, json};
 use vertex_chat_params::{
-    Action, Dialect, Rejection, Report, Rewrite, Rewrites, SIGNATURE_ESCAPE, Target, prepare_json, sign_id,
+    Action, Dialect, PREPARE_STEPS_MAX, Rejection, Report, Rewrite, Rewrites, SCHEMA_STEPS_MAX,
+    SIGNATURE_ESCAPE, Target, prepare_json, sign_id,
 };
 
 const GEMINI_3: &str = "google/gemini-3-flash-preview";
@@ -356,12 +357,58 @@ fn schemas_are_reduced_where_gemini_reads_them() {
     );
     assert_eq!(send(&open, &Target::new(Dialect::VertexGemini3)).unwrap(), (open.clone(), Report::default()));
     assert!(report.to_string().contains("tools[0].function.parameters"), "{report}");
-    // What cannot be reduced is refused with its path.
-    let recursive = json!({"type": "object", "properties": {"next": {"$ref": "#"}}});
-    let rejection = send(&with(fields(&recursive)), &Target::new(Dialect::VertexGemini3)).unwrap_err();
+    // What is no schema is refused with its path.
+    let rejection = send(&with(fields(&json!([]))), &Target::new(Dialect::VertexGemini3)).unwrap_err();
     let paths: Vec<&str> = rejection.problems().iter().map(|it| it.path.as_str()).collect();
-    assert_eq!(paths[0], "tools[0].function.parameters.properties.next");
+    assert_eq!(paths[0], "tools[0].function.parameters");
     assert_eq!(paths.len(), 3);
+}
+
+/// A schema that takes many steps, as a request of 64 KB can have several: all its choices are merged with all that stands
+/// beside them.
+fn costly() -> Value {
+    let beside: serde_json::Map<String, Value> = (0..400)
+        .map(|i| (format!("k{i}"), json!({"a": i})))
+        .chain([("type".to_owned(), json!("object"))])
+        .collect();
+    let mut schema = Value::Object(beside);
+    schema["anyOf"] = (0..800).map(|i| json!({"minProperties": i})).collect();
+    json!({"type": "object", "properties": {"a": schema}})
+}
+
+#[test]
+fn one_costly_schema_does_not_cost_the_other_tools() {
+    let tool = |name: &str, parameters: Value| json!({"type": "function", "function": {"name": name, "parameters": parameters}});
+    let good = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+    let request =
+        with(json!({"tools": [tool("a", good.clone()), tool("b", costly()), tool("c", good.clone())]}));
+    let target = Target::new(Dialect::VertexGemini3);
+    let prepared = prepare_json(request.to_string().into_bytes(), &target).unwrap();
+    assert!(prepared.steps() <= SCHEMA_STEPS_MAX + 1_000, "{}", prepared.steps());
+    let sent: Value = serde_json::from_slice(prepared.body()).unwrap();
+    assert_eq!(sent["tools"][0]["function"]["parameters"], good);
+    assert_eq!(sent["tools"][1]["function"], json!({"name": "b"}));
+    assert_eq!(sent["tools"][2]["function"]["parameters"], good);
+    let report = prepared.report().to_string();
+    assert!(report.contains("tools[1].function.parameters`: it became an open object"), "{report}");
+}
+
+#[test]
+fn a_request_of_too_many_steps_is_refused_with_the_limit() {
+    let tool =
+        |parameters: Value| json!({"type": "function", "function": {"name": "f", "parameters": parameters}});
+    let request =
+        |tools: usize| with(json!({"tools": (0..tools).map(|_| tool(costly())).collect::<Vec<_>>()}));
+    let target = Target::new(Dialect::VertexGemini3);
+    let most = usize::try_from(PREPARE_STEPS_MAX / SCHEMA_STEPS_MAX).unwrap();
+    assert!(prepare_json(request(most).to_string().into_bytes(), &target).is_ok());
+    let rejection = prepare_json(request(most + 1).to_string().into_bytes(), &target).unwrap_err();
+    assert!(rejection.is_too_costly());
+    assert!(rejection.to_string().contains("PREPARE_STEPS_MAX"), "{rejection}");
+    assert_eq!(rejection.problems()[0].path, format!("tools[{most}].function.parameters"));
+    // A smaller budget ends earlier, and is not paid for with an open object.
+    let small = target.with_steps_max(10_000);
+    assert!(prepare_json(request(1).to_string().into_bytes(), &small).unwrap_err().is_too_costly());
 }
 
 #[test]
@@ -453,4 +500,17 @@ fn the_developer_api_takes_two_formats_of_sound() {
         assert_eq!(send(&sound(format), &target).is_ok(), taken, "{format}");
         assert!(send(&sound(format), &Target::new(Dialect::VertexGemini3)).is_ok(), "{format}");
     }
+}
+
+#[test]
+fn a_usual_schema_takes_a_small_part_of_the_steps() {
+    let properties: serde_json::Map<String, Value> = (0..1_000)
+        .map(|i| (format!("property_{i}"), json!({"type": "string", "description": "what it is"})))
+        .collect();
+    let schema = json!({"type": "object", "properties": properties, "additionalProperties": false});
+    let request =
+        with(json!({"tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}]}));
+    let prepared =
+        prepare_json(request.to_string().into_bytes(), &Target::new(Dialect::VertexGemini3)).unwrap();
+    assert!((8_000..12_000).contains(&prepared.steps()), "{}", prepared.steps());
 }
