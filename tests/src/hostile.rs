@@ -235,7 +235,7 @@ fn requests(bytes: usize) -> Vec<(&'static str, String)> {
     rounds.extend((0..count).map(|_| json!({"role": "tool", "tool_call_id": "c0", "content": "x"})));
     all.push(("one id for all calls", request(&Value::Array(rounds).to_string(), "")));
     let round = |i: usize| {
-        if i % 2 == 0 {
+        if i.is_multiple_of(2) {
             json!({"role": "assistant", "tool_calls": [call(i)]})
         } else {
             json!({"role": "tool", "tool_call_id": format!("c{}", i - 1), "content": "x"})

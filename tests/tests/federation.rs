@@ -804,7 +804,7 @@ fn a_key_in_place_of_a_path_is_never_shown() {
     for value in [&key, &format!("  {key}"), "-----BEGIN\ncanary"] {
         let named = options(Environment::of([("GOOGLE_APPLICATION_CREDENTIALS", value)]));
         let error = named.find().unwrap_err();
-        assert!(error.to_string().contains("GOOGLE_APPLICATION_CREDENTIALS holds no path"), "{error}");
+        assert!(error.to_string().contains("GOOGLE_APPLICATION_CREDENTIALS has to be the path"), "{error}");
         let places: Vec<String> = named.places().iter().map(ToString::to_string).collect();
         let other = named.from_file(value).unwrap_err();
         assert!(!format!("{error} {error:?} {other} {other:?} {places:?}").contains("canary"));

@@ -17,6 +17,7 @@ use vertex_chat_transport::{
 };
 
 use crate::file::{Fields, fields_of};
+use crate::off_worker::off_worker;
 use crate::subject::read_small;
 use crate::{AuthError, Environment, Secret, SubjectTokenSource, shown_path};
 
@@ -117,7 +118,9 @@ impl CertificateFiles {
 #[async_trait]
 impl SubjectTokenSource for CertificateFiles {
     async fn subject_token(&self) -> Result<Secret, AuthError> {
-        let chain: Vec<String> = self.read_chain()?.iter().map(|it| STANDARD.encode(it)).collect();
+        let files = self.clone();
+        let chain = off_worker(move || files.read_chain()).await?;
+        let chain: Vec<String> = chain.iter().map(|it| STANDARD.encode(it)).collect();
         Ok(Secret::new(Value::from(chain).to_string()))
     }
 }
@@ -136,10 +139,11 @@ impl CertificateExchange {
         Self { files, connector, clock, last: Mutex::default() }
     }
 
-    fn current(&self) -> Result<Arc<dyn Exchange>, TransportError> {
+    async fn current(&self) -> Result<Arc<dyn Exchange>, TransportError> {
         let unusable =
             |error: AuthError| TransportError::new(TransportErrorKind::Tls, Sent::No, error.to_string());
-        let certificate = self.files.read_pair().map_err(unusable)?;
+        let files = self.files.clone();
+        let certificate = off_worker(move || files.read_pair()).await.map_err(unusable)?;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
             Some((known, exchange)) if *known == certificate => Ok(Arc::clone(exchange)),
@@ -164,7 +168,7 @@ impl Exchange for CertificateExchange {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let mut reads = 1;
         loop {
-            let result = match self.current() {
+            let result = match self.current().await {
                 Ok(exchange) => exchange.send(request.clone()).await,
                 Err(error) => Err(error),
             };

@@ -11,6 +11,7 @@ use vertex_chat_transport::{Clock, Connector, Profile};
 use crate::discover::Discovery;
 use crate::gcloud::GcloudSource;
 use crate::load::Found;
+use crate::off_worker::off_worker;
 use crate::reload::{Reloading, Stamp};
 use crate::source::quota_header;
 use crate::subject::read_small;
@@ -330,6 +331,25 @@ impl CredentialsOptions {
             ..Found::new(source, CredentialsKind::MetadataServer)
         };
         Ok(self.credentials(found, "the metadata server, because there is nothing else"))
+    }
+
+    /// [`find`](Self::find), with its files read away from the workers of tokio's runtime: one on a network drive that hangs
+    /// keeps nothing else waiting.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find), and when the files take longer than [`FILE_TIMEOUT`](crate::FILE_TIMEOUT).
+    pub async fn find_off_worker(&self) -> Result<Credentials, AuthError> {
+        let options = self.clone();
+        off_worker(move || options.find()).await
+    }
+
+    /// [`from_file`](Self::from_file), with the file read away from the workers of tokio's runtime.
+    ///
+    /// # Errors
+    /// As [`from_file`](Self::from_file), and when it takes longer than [`FILE_TIMEOUT`](crate::FILE_TIMEOUT).
+    pub async fn from_file_off_worker(&self, path: impl Into<PathBuf>) -> Result<Credentials, AuthError> {
+        let (options, path) = (self.clone(), path.into());
+        off_worker(move || options.from_file(path)).await
     }
 
     /// Where [`find`](Self::find) looks, in order, and what it sees there. The first place where there is something is

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use vertex_chat_transport::Clock;
 
 use crate::file::Fields;
+use crate::off_worker::off_worker;
 use crate::process::run;
 use crate::subject::read_small;
 use crate::{AuthError, AuthErrorKind, Environment, Secret, SubjectTokenSource, shown_path};
@@ -165,8 +166,13 @@ impl ExecutableSubject {
     }
 
     /// What an earlier run left, if it is still good.
-    fn left_over(&self) -> Result<Option<Secret>, AuthError> {
-        let Some(path) = &self.output_file else { return Ok(None) };
+    async fn left_over(&self) -> Result<Option<Secret>, AuthError> {
+        let Some(path) = self.output_file.clone() else { return Ok(None) };
+        let now = self.clock.wall();
+        off_worker(move || Self::read_left_over(&path, now)).await
+    }
+
+    fn read_left_over(path: &Path, now: SystemTime) -> Result<Option<Secret>, AuthError> {
         let named = |error: AuthError| {
             error.in_stage(&format!("{} (`credential_source.executable.output_file`)", shown_path(path)))
         };
@@ -185,14 +191,14 @@ impl ExecutableSubject {
             Err(error) => return Err(named(error)),
         };
         must_say_until_when(&answer).map_err(named)?;
-        Ok((!answer.has_expired(self.clock.wall())).then_some(answer.token))
+        Ok((!answer.has_expired(now)).then_some(answer.token))
     }
 }
 
 #[async_trait]
 impl SubjectTokenSource for ExecutableSubject {
     async fn subject_token(&self) -> Result<Secret, AuthError> {
-        if let Some(token) = self.left_over()? {
+        if let Some(token) = self.left_over().await? {
             return Ok(token);
         }
         let variables: Vec<(&str, &str)> =

@@ -14,6 +14,7 @@ use vertex_chat_transport::{Clock, Exchange, Request};
 
 use crate::file::Fields;
 use crate::oauth::{Answer, TOKEN_TOTAL_TIMEOUT, ask, failure_of_status};
+use crate::off_worker::off_worker;
 use crate::{AuthError, AuthErrorKind, CREDENTIAL_FILE_BYTES_MAX, Secret, shown_path};
 
 /// Where subject tokens come from: the identity that a program has on another cloud, in a cluster, in a build.
@@ -92,10 +93,16 @@ pub(crate) struct FileSubject {
 #[async_trait]
 impl SubjectTokenSource for FileSubject {
     async fn subject_token(&self) -> Result<Secret, AuthError> {
-        let place = format!("the subject token's file {}", shown_path(&self.path));
-        let bytes = read_small(&self.path).map_err(|what| {
-            AuthError::configuration(format!("{place}: {what}")).with_remedy("check `credential_source.file`")
-        })?;
+        let path = self.path.clone();
+        let (bytes, place) = off_worker(move || {
+            let place = format!("the subject token's file {}", shown_path(&path));
+            let bytes = read_small(&path).map_err(|what| {
+                AuthError::configuration(format!("{place}: {what}"))
+                    .with_remedy("check `credential_source.file`")
+            })?;
+            Ok((bytes, place))
+        })
+        .await?;
         self.format.read(&bytes, &place)
     }
 }

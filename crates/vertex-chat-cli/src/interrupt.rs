@@ -1,6 +1,26 @@
 //! Ctrl-C, and the signals that ask a process to end.
 
+#[cfg(unix)]
+use std::sync::Arc;
+#[cfg(unix)]
+use std::sync::atomic::AtomicBool;
+
 use crate::Failure;
+
+/// The exit code of a program that was interrupted.
+#[cfg(unix)]
+const INTERRUPTED: i32 = 130;
+
+/// What signals mean to a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A conversation: Ctrl-C gives up an answer, again and again.
+    Conversation,
+    /// A server: SIGHUP has it read its configuration again.
+    Server,
+    /// Every other command.
+    Other,
+}
 
 /// How the user or the system asks the program to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,25 +44,36 @@ pub(crate) struct Interrupts {
 }
 
 impl Interrupts {
-    /// Takes the signals over. `hangup_ends` is false for a program to which SIGHUP means something else.
+    /// Takes the signals over. A second one that asks for the end ends the process where it arrives, whatever the program
+    /// is doing then.
     #[cfg(unix)]
-    pub(crate) fn listen(hangup_ends: bool) -> Result<Self, Failure> {
+    pub(crate) fn listen(role: Role) -> Result<Self, Failure> {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+        use signal_hook::flag;
         use tokio::signal::unix::{SignalKind, signal};
 
         let cannot = |error| Failure::Local(format!("cannot listen for signals: {error}"));
-        let mut terminate = vec![
-            signal(SignalKind::terminate()).map_err(cannot)?,
-            signal(SignalKind::quit()).map_err(cannot)?,
-        ];
+        let mut terminate = Vec::new();
+        let is_armed = Arc::new(AtomicBool::new(false));
+        let mut ends = vec![SIGTERM, SIGQUIT];
         // `nohup` has SIGHUP ignored, and a handler would undo that.
-        if hangup_ends && !is_ignored(SignalKind::hangup()) {
-            terminate.push(signal(SignalKind::hangup()).map_err(cannot)?);
+        if role != Role::Server && !is_ignored(SIGHUP) {
+            ends.push(SIGHUP);
+        }
+        for number in ends.iter().copied().chain((role != Role::Conversation).then_some(SIGINT)) {
+            // In this order, so that the first one arms and the second one ends.
+            flag::register_conditional_shutdown(number, INTERRUPTED, Arc::clone(&is_armed))
+                .map_err(cannot)?;
+            flag::register(number, Arc::clone(&is_armed)).map_err(cannot)?;
+        }
+        for number in ends {
+            terminate.push(signal(SignalKind::from_raw(number)).map_err(cannot)?);
         }
         Ok(Self { interrupt: signal(SignalKind::interrupt()).map_err(cannot)?, terminate })
     }
 
     #[cfg(windows)]
-    pub(crate) fn listen(_: bool) -> Result<Self, Failure> {
+    pub(crate) fn listen(_: Role) -> Result<Self, Failure> {
         let interrupt = tokio::signal::windows::ctrl_c();
         let interrupt =
             interrupt.map_err(|error| Failure::Local(format!("cannot listen for Ctrl-C: {error}")))?;
@@ -89,9 +120,9 @@ impl Interrupts {
 
 /// Whether the process was started with a signal ignored; false where the system does not show it.
 #[cfg(unix)]
-fn is_ignored(signal: tokio::signal::unix::SignalKind) -> bool {
+fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|it| u64::from_str_radix(it.trim(), 16).ok()).unwrap_or(0);
-    ignored & (1 << (signal.as_raw_value() - 1)) != 0
+    ignored & (1 << (signal - 1)) != 0
 }

@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
-use crate::interrupt::Interrupts;
+use crate::interrupt::{Interrupts, Role};
 use crate::telemetry::Telemetry;
 
 /// Chat with models on Google's Vertex AI, and on any server that speaks OpenAI's Chat Completions.
@@ -75,21 +75,24 @@ fn main() -> ExitCode {
         Ok(program) => program,
         Err(error) => return usage::end(error),
     };
+    // A panic in a task is reported like everything else: without waiting for a reader of stderr.
+    std::panic::set_hook(Box::new(|panic| {
+        let backtrace = std::backtrace::Backtrace::capture();
+        out::note(format_args!("{panic}\n{backtrace}"));
+    }));
     let telemetry = Telemetry::start(program.verbose);
-    // One thread is enough for everything but serving many, and cheaper.
-    let mut builder = match program.command {
-        Command::Serve(_) | Command::Conformance(_) | Command::Compare(_)
-            if std::thread::available_parallelism().is_ok_and(|it| it.get() > 1) =>
-        {
-            tokio::runtime::Builder::new_multi_thread()
-        }
-        _ => tokio::runtime::Builder::new_current_thread(),
-    };
+    // The command itself runs on this thread, which may wait for files and the terminal; workers answer and receive. One is
+    // enough for everything but serving many.
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if !matches!(program.command, Command::Serve(_) | Command::Conformance(_) | Command::Compare(_)) {
+        builder.worker_threads(1);
+    }
     let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             let failure = Failure::Local(format!("no runtime: {error}"));
             failure.tell();
+            out::stderr().flush();
             return failure.exit_code();
         }
     };
@@ -97,18 +100,25 @@ fn main() -> ExitCode {
     // A thread may still wait for a line of the terminal, and nothing can call it off: it is left behind.
     runtime.shutdown_background();
     telemetry.end();
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.tell();
             failure.exit_code()
         }
-    }
+    };
+    out::stderr().flush();
+    code
 }
 
 async fn run(program: Program) -> Result<(), Failure> {
     // From here on Ctrl-C is ours to answer.
-    let mut interrupts = Interrupts::listen(!matches!(program.command, Command::Serve(_)))?;
+    let role = match program.command {
+        Command::Chat(_) => Role::Conversation,
+        Command::Serve(_) => Role::Server,
+        _ => Role::Other,
+    };
+    let mut interrupts = Interrupts::listen(role)?;
     match program.command {
         // A conversation has its own use for Ctrl-C.
         Command::Chat(arguments) => chat::run(*arguments, program.verbose, &mut interrupts).await,

@@ -1,11 +1,7 @@
 //! `vertex-chat serve`: the gateway on a socket, with a log, reloads and an orderly end.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -20,12 +16,8 @@ use crate::{Failure, out};
 
 /// How often the configuration file is looked at for changes.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
-/// The most lines of the access log that wait to be written; further ones are counted and lost.
-const LOG_LINES_MAX: usize = 10_000;
-/// About how much of them is written at once, in bytes.
-const LOG_WRITE_BYTES: usize = 64 << 10;
-/// How long the end of the program waits for the rest of them.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// After how long a configuration file that is being read is reported as hanging.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
@@ -98,7 +90,7 @@ async fn serve(
     embedded: Option<&Embedded>,
     interrupts: &mut Interrupts,
 ) -> Result<(), Failure> {
-    let config = configuration(arguments, embedded)?;
+    let config = interrupts.end(configuration(arguments, embedded)).await?;
     let environment = Environment::process();
     let wrong = |error: &dyn std::fmt::Display| Failure::Configuration(error.to_string());
     let mut options = Options::new().environment(environment.clone());
@@ -110,12 +102,11 @@ async fn serve(
         LogFormat::Json => AccessFormat::Json,
         LogFormat::Off => AccessFormat::Off,
     });
-    let log = AccessLog::start(format);
     if format != AccessFormat::Off {
-        let writes = log.clone();
-        options = options.on_request(move |entry| writes.write(entry));
+        options = options.on_request(move |entry| log(entry, format));
     }
-    let gateway = Gateway::build(&config, options).await.map_err(|error| wrong(&error))?;
+    let build = async { Gateway::build(&config, options).await.map_err(|error| wrong(&error)) };
+    let gateway = interrupts.end(build).await?;
     let address = match arguments.listen {
         Some(address) => address,
         None => config.listen(&environment).map_err(|error| wrong(&error))?,
@@ -136,7 +127,7 @@ async fn serve(
     }
     #[cfg(unix)]
     let offer = match &arguments.handover {
-        Some(path) => Some(crate::handover::Offer::make(path, &listener)?),
+        Some(path) => Some(crate::handover::Offer::make(path, &listener).await?),
         None => None,
     };
     let hangups = Hangups::listen();
@@ -158,13 +149,12 @@ async fn serve(
         drop(offer);
     };
     gateway.serve(listener, end).await;
-    log.flush();
     Ok(())
 }
 
-fn configuration(arguments: &ServeArguments, embedded: Option<&Embedded>) -> Result<Config, Failure> {
+async fn configuration(arguments: &ServeArguments, embedded: Option<&Embedded>) -> Result<Config, Failure> {
     if let Some(path) = &arguments.config {
-        return read(path).map_err(Failure::Configuration);
+        return read(path).await.map_err(Failure::Configuration);
     }
     let text = if let Some(embedded) = embedded {
         format!(
@@ -189,10 +179,22 @@ fn configuration(arguments: &ServeArguments, embedded: Option<&Embedded>) -> Res
 }
 
 /// A configuration of a file.
-pub(crate) fn read(path: &Path) -> Result<Config, String> {
-    let name = shown_path(path);
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
-    Config::parse(&name, &text).map_err(|error| error.to_string())
+pub(crate) async fn read(path: &Path) -> Result<Config, String> {
+    let path = path.to_owned();
+    let reading = tokio::task::spawn_blocking(move || {
+        let name = shown_path(&path);
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("{name}: {error}"))?;
+        Config::parse(&name, &text).map_err(|error| error.to_string())
+    });
+    reading.await.unwrap_or_else(|error| Err(error.to_string()))
+}
+
+/// Writes a line of the access log.
+fn log(entry: &AccessEntry, format: AccessFormat) {
+    out::stderr().line(match format {
+        AccessFormat::Json => entry.to_json(),
+        _ => entry.to_text(),
+    });
 }
 
 async fn listener(arguments: &ServeArguments, address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -211,10 +213,24 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     bound.map_err(|error| Failure::Local(format!("cannot listen on {address}: {error}")))
 }
 
-/// What tells that a file is another than before, without reading it.
-fn look(path: &Path) -> Option<(std::time::SystemTime, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
+/// What tells that a file is another than before, without reading it. `None` for what is no file: a pipe can be read once,
+/// when the program starts.
+type Stamp = Option<(std::time::SystemTime, u64)>;
+
+fn look(path: &Path) -> Stamp {
+    let metadata = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     Some((metadata.modified().ok()?, metadata.len()))
+}
+
+/// Looks at a file, and reads it if it is another than before or a reload was asked for.
+fn look_again(path: &Path, known: Stamp, is_asked: bool) -> (Stamp, Option<Result<String, String>>) {
+    let now = look(path);
+    // A file that is being replaced may be gone for a moment.
+    if now.is_none() || (now == known && !is_asked) {
+        return (known, None);
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", shown_path(path)));
+    (now, Some(text))
 }
 
 /// SIGHUP, which ends a program that does not listen for it.
@@ -246,22 +262,37 @@ async fn reload(gateway: Gateway, path: Option<PathBuf>, mut hangups: Hangups) {
             hangups.next().await;
         }
     };
-    let mut known = look(&path);
+    let mut known = None;
+    let mut is_first = true;
     loop {
         let is_asked = tokio::select! {
             () = hangups.next() => true,
-            () = tokio::time::sleep(RELOAD_INTERVAL) => false,
+            () = tokio::time::sleep(if is_first { Duration::ZERO } else { RELOAD_INTERVAL }) => false,
         };
-        let now = look(&path);
-        // A file that is being replaced may be gone for a moment.
-        if now.is_none() || (now == known && !is_asked) {
-            continue;
-        }
+        // A drive that hangs holds up this loop and nothing else.
+        let (file, before, reads) = (path.clone(), known, !is_first || is_asked);
+        let mut looking = tokio::task::spawn_blocking(move || match reads {
+            true => look_again(&file, before, is_asked),
+            false => (look(&file), None),
+        });
+        is_first = false;
+        let looked = match tokio::time::timeout(READ_TIMEOUT, &mut looking).await {
+            Ok(looked) => looked,
+            Err(_) => {
+                let (name, seconds) = (shown_path(&path), READ_TIMEOUT.as_secs());
+                out::note(format_args!(
+                    "{name}: not read within {seconds} s; the configuration stays as it was"
+                ));
+                looking.await
+            }
+        };
+        let Ok((now, text)) = looked else { return };
         known = now;
+        let Some(text) = text else { continue };
         let name = shown_path(&path);
-        let result = match std::fs::read_to_string(&path) {
+        let result = match text {
             Ok(text) => gateway.reload_text(&name, &text).await.map_err(|error| error.to_string()),
-            Err(error) => Err(format!("{name}: {error}")),
+            Err(error) => Err(error),
         };
         match result {
             Ok(()) => {
@@ -274,20 +305,10 @@ async fn reload(gateway: Gateway, path: Option<PathBuf>, mut hangups: Hangups) {
     }
 }
 
-/// Waits for Ctrl-C or SIGTERM. A second one does not wait for what runs.
+/// Waits for Ctrl-C or SIGTERM. A second one does not wait for what runs: it ends the process where it arrives.
 async fn asked_to_end(interrupts: &mut Interrupts) {
-    let _ = interrupts.end(std::future::pending::<Result<(), Failure>>()).await;
+    interrupts.next().await;
     out::note("ending: what runs is finished, nothing new is taken; once more ends at once");
-    match Interrupts::listen(false) {
-        Ok(mut again) => {
-            tokio::spawn(async move {
-                let _ = again.end(std::future::pending::<Result<(), Failure>>()).await;
-                #[expect(clippy::exit, reason = "asked for twice")]
-                std::process::exit(130);
-            });
-        }
-        Err(failure) => failure.tell(),
-    }
 }
 
 /// Has as many files open as the system allows: the usual 1,024 are less than the connections that may come.
@@ -297,72 +318,4 @@ fn raise_open_files() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     let _ = setrlimit(Resource::Nofile, limit);
-}
-
-/// Writes the access log, in a thread of its own: a reader that is slow keeps nobody waiting.
-#[derive(Clone)]
-struct AccessLog {
-    format: AccessFormat,
-    lines: SyncSender<Line>,
-    lost: Arc<AtomicU64>,
-}
-
-/// What goes to the log's thread.
-enum Line {
-    Entry(String),
-    /// Say when everything before this has been written.
-    Flush(SyncSender<()>),
-}
-
-impl AccessLog {
-    fn start(format: AccessFormat) -> Self {
-        let (lines, to_write) = sync_channel(LOG_LINES_MAX);
-        let lost = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&lost);
-        std::thread::spawn(move || {
-            while let Ok(first) = to_write.recv() {
-                let (mut text, mut flush) = (String::new(), None);
-                let mut next = Some(first);
-                // Those that wait already go in the same write.
-                while let Some(line) = next {
-                    match line {
-                        Line::Entry(line) => text.extend([line.as_str(), "\n"]),
-                        Line::Flush(done) => flush = Some(done),
-                    }
-                    next = if text.len() < LOG_WRITE_BYTES && flush.is_none() {
-                        to_write.try_recv().ok()
-                    } else {
-                        None
-                    };
-                }
-                let lost = count.swap(0, Ordering::Relaxed);
-                if lost > 0 {
-                    text.push_str(&format!("{lost} lines of the access log were lost: they came too fast\n"));
-                }
-                let _ = std::io::stderr().lock().write_all(text.as_bytes());
-                if let Some(done) = flush {
-                    let _ = done.send(());
-                }
-            }
-        });
-        Self { format, lines, lost }
-    }
-
-    fn write(&self, entry: &AccessEntry) {
-        let line = match self.format {
-            AccessFormat::Json => entry.to_json(),
-            _ => entry.to_text(),
-        };
-        if let Err(TrySendError::Full(_)) = self.lines.try_send(Line::Entry(line)) {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Waits until what there is has been written, but not long.
-    fn flush(&self) {
-        let (done, written) = sync_channel(1);
-        if self.lines.try_send(Line::Flush(done)).is_ok() {
-            let _ = written.recv_timeout(FLUSH_TIMEOUT);
-        }
-    }
 }

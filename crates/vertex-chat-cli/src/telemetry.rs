@@ -5,6 +5,8 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::out::EventWriter;
+
 /// What is set up, and what is still on its way.
 #[derive(Default)]
 pub(crate) struct Telemetry {
@@ -16,7 +18,10 @@ impl Telemetry {
     /// Begins to tell. Without anybody to tell, nothing is set up.
     pub(crate) fn start(verbose: bool) -> Self {
         let lines = verbose.then(|| {
-            let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).without_time();
+            let lines = tracing_subscriber::fmt::layer()
+                .with_ansi(false)
+                .with_writer(EventWriter::default)
+                .without_time();
             lines.with_filter(LevelFilter::DEBUG)
         });
         #[cfg(feature = "otlp")]

@@ -124,7 +124,17 @@ impl State {
             keys.push((client.clone(), hash_of));
         }
         let tls = match &file.tls {
-            Some(section) => Some(tls(config, &section.certificate, &section.key, environment)?),
+            Some(section) => {
+                let (own, section, environment) = (config.clone(), section.clone(), environment.clone());
+                let read = move || tls(&own, &section.certificate, &section.key, &environment);
+                // A file may be on a drive that hangs, and the workers have others to answer.
+                match tokio::task::spawn_blocking(read).await {
+                    Ok(read) => Some(read?),
+                    Err(_) => {
+                        return Err(config.fault(None, "the runtime ended while TLS files were read").into());
+                    }
+                }
+            }
             None => None,
         };
         Ok(Self {

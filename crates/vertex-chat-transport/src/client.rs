@@ -269,7 +269,8 @@ impl Service<Uri> for Dial {
         let mut dial = self.clone();
         Box::pin(async move {
             let connecting: Connecting<Self::Response> = if to.scheme_str() == Some("https") {
-                dial.tls.connector(&dial.tcp)?.call(to)
+                let (tls, tcp) = (Arc::clone(&dial.tls), dial.tcp.clone());
+                Box::pin(async move { tls.ready(tcp).await?.call(to).await })
             } else {
                 let tcp = dial.tcp.call(to);
                 Box::pin(async move { Ok(MaybeHttpsStream::Http(tcp.await?)) })
@@ -350,6 +351,18 @@ struct Tls {
 }
 
 impl Tls {
+    /// The connector. The first time it reads the system's root certificates, away from the workers of the runtime.
+    async fn ready(self: Arc<Self>, tcp: Tcp) -> Result<HttpsConnector<Tcp>, TransportError> {
+        if self.connector.get().is_some() {
+            return self.connector(&tcp);
+        }
+        let work = tokio::task::spawn_blocking(move || self.connector(&tcp));
+        work.await.unwrap_or_else(|_| {
+            let context = "the runtime ended while root certificates were read";
+            Err(TransportError::new(TransportErrorKind::Tls, Sent::No, context))
+        })
+    }
+
     fn connector(&self, tcp: &Tcp) -> Result<HttpsConnector<Tcp>, TransportError> {
         self.connector
             .get_or_init(|| {

@@ -331,10 +331,17 @@ impl ClientBuilder {
         if self.chosen_base_url()?.is_some() {
             return Ok(self);
         }
-        let mut found = match self.given()? {
-            Some(Use::Google(found)) => found,
-            Some(_) => return Ok(self),
-            None => self.credentials_options().find().map_err(Error::credentials)?,
+        let mut found = match &self.credentials {
+            Given::File(path) => {
+                self.credentials_options().from_file_off_worker(path).await.map_err(Error::credentials)?
+            }
+            Given::Nothing => {
+                self.credentials_options().find_off_worker().await.map_err(Error::credentials)?
+            }
+            _ => match self.given()? {
+                Some(Use::Google(found)) => found,
+                _ => return Ok(self),
+            },
         };
         let is_named = self.project.is_some()
             || self.environment.first(&PROJECT_VARIABLES).is_some()
@@ -370,7 +377,8 @@ impl ClientBuilder {
         }
     }
 
-    /// The client. Nothing is sent yet.
+    /// The client. Nothing is sent yet. Credential files are read here, on the calling thread; in async code call
+    /// [`discover`](Self::discover) first, which reads them elsewhere.
     ///
     /// # Errors
     /// Of kind [`Configuration`](crate::ErrorKind::Configuration): what is missing or wrong, and where it was looked for.

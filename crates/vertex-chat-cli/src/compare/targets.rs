@@ -278,7 +278,7 @@ async fn configured(
             let message = "--unsupported and --no-rewrite stand in the configuration's [defaults]";
             return Err(Failure::Usage(message.to_owned()));
         }
-        (Some(path), _) => crate::serve::read(path).map_err(Failure::Configuration)?,
+        (Some(path), _) => crate::serve::read(path).await.map_err(Failure::Configuration)?,
         (None, Some(embedded)) => parse(&format!("{defaults}{}", embedded.toml()))?,
         (None, None) => parse(defaults)?,
     };
