@@ -73,8 +73,11 @@ fn find(recording: &Arc<Recording>, folder: &Folder) -> Result<Credentials, Auth
     }
     let start =
         SystemTime::UNIX_EPOCH + Duration::from_secs(file["frozen_unix_time"].as_u64().unwrap_or(FROZEN));
-    // The waits between attempts pass at once; the time that a program has does not.
-    let patience = if environment.contains_key("GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES") { 4 } else { 20 };
+    // The waits between attempts pass at once; the time that a program has does not, nor the time in which the files of a
+    // certificate are read.
+    let is_patient = environment.contains_key("GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES")
+        || file["credentials_file"].to_string().contains("certificate");
+    let patience = if is_patient { 4 } else { 20 };
     let clock = SimulatedClock::at(start).with_instant_sleeps(Duration::from_secs(patience));
     let named = environment.get("GOOGLE_APPLICATION_CREDENTIALS").filter(|it| !it.is_empty()).cloned();
     let mut options = CredentialsOptions::new(Arc::new(Replay(Arc::clone(recording))), Arc::new(clock))
