@@ -13,9 +13,10 @@ use vertex_chat::auth::{check_path, shown_name};
 use vertex_chat::{Client, ClientBuilder, Environment, RetryPolicy, Timeouts};
 
 use crate::config::{Choice, Config, ConfigError, Kind, Limits, TargetSection};
+use crate::cool_down::COOL_DOWN;
 use crate::gateway::Options;
 use crate::keys::{self, KeyHash};
-use crate::route::{COOL_DOWN, Leg, Route, Routes, Server, Target};
+use crate::route::{Leg, Route, Routes, Server, Target};
 
 /// The name of the target that is there without a file.
 const DEFAULT_TARGET: &str = "vertex";
@@ -262,6 +263,7 @@ async fn target(
         cool_down: seconds(section.cool_down_seconds, COOL_DOWN),
         timeouts,
         retry: retry.with_attempts_max(attempts),
+        retry_after_sending: section.retry_after_sending.unwrap_or(true),
         is_vertex: section.kind == Kind::Vertex,
         is_openai: section.kind == Kind::Openai,
     })

@@ -61,8 +61,10 @@ pub struct AccessEntry {
     pub status: u16,
     /// Whether a stream was asked for.
     pub stream: bool,
-    /// How many servers were asked, retries of the client library not counted.
+    /// How many requests were sent to models' servers.
     pub attempts: u32,
+    /// How many of them were sent again at once, because the connection had ended before the server began to answer.
+    pub resent: u32,
     /// Tokens of the prompt and of the answer, by the server's count.
     pub tokens: Option<(u64, u64)>,
     /// From the request to the first event of the stream.
@@ -103,6 +105,7 @@ impl AccessEntry {
         add("upstream_model", self.upstream_model.as_deref().map(Value::from));
         add("stream", self.model.is_some().then_some(Value::from(self.stream)));
         add("attempts", (self.attempts > 0).then_some(Value::from(self.attempts)));
+        add("resent", (self.resent > 0).then_some(Value::from(self.resent)));
         add("input_tokens", self.tokens.map(|(input, _)| Value::from(input)));
         add("output_tokens", self.tokens.map(|(_, output)| Value::from(output)));
         add("first_token_ms", self.first_token.map(|it| json!(milliseconds(it))));
@@ -145,6 +148,9 @@ impl AccessEntry {
         add("overhead", &format_args!("{}us", self.overhead.as_micros()));
         if self.attempts > 1 {
             add("attempts", &self.attempts);
+        }
+        if self.resent > 0 {
+            add("resent", &self.resent);
         }
         if !self.dropped.is_empty() {
             add("dropped", &self.dropped.join(","));
@@ -242,6 +248,17 @@ impl Call {
 
     pub(crate) fn failed(&mut self, fault: &Fault) {
         self.entry.error = Some(shown(fault.code(), WORD_CHARS_MAX));
+    }
+
+    /// A server was asked, with so many requests, of which some were sent again because a connection had ended.
+    pub(crate) fn sent(&mut self, attempts: u32, resent: u32) {
+        self.entry.attempts += attempts;
+        self.entry.resent += resent;
+    }
+
+    /// Whether a request was tried again, at the same server or at another.
+    pub(crate) fn has_retried(&self) -> bool {
+        self.entry.attempts - self.entry.resent > 1
     }
 
     /// What became of the request's parameters.

@@ -97,7 +97,6 @@ async fn put(
     let mut tries = VecDeque::from(tries);
     let mut fault = None;
     while let Some(place) = tries.pop_front() {
-        call.entry.attempts += 1;
         call.entry.target = Some(Arc::clone(&place.server().label));
         call.entry.upstream_model = Some(place.model.clone());
         let span = span(&asked, &place);
@@ -113,7 +112,7 @@ async fn put(
                 call = own;
                 if failed.is_overload() {
                     let wait = failed.retry_after.unwrap_or(place.target.cool_down);
-                    place.server().cool_down(clock.monotonic(), wait);
+                    place.cool_down(clock.monotonic(), wait);
                     call.cooled(&place.server().label);
                 }
                 if failed.wants_dedicated_host() && place.server().may_look_up_host() {
@@ -149,7 +148,11 @@ async fn put(
         }
     }
     match fault {
-        Some(fault) => call.refuse(fault),
+        Some(mut fault) => {
+            // A client's library multiplies retries of ours, and does the only ones where there were none.
+            fault.forbid_retry(call.has_retried());
+            call.refuse(fault)
+        }
         None => unreachable!("because there was a place to ask, and it has answered or failed"),
     }
 }
@@ -373,8 +376,12 @@ impl Ask<'_> {
         let sent = call.waiting(client.send(prepared, &self.options())).await;
         let (body, meta) = match sent {
             Ok(response) => response.into_parts(),
-            Err(error) => return Err((Fault::of(&error), call)),
+            Err(error) => {
+                call.sent(error.attempts(), error.resent());
+                return Err((Fault::of(&error), call));
+            }
         };
+        call.sent(meta.attempts(), meta.resent());
         let repairs = match self.asked.wants_all_usage {
             true => self.place.target.repairs.without(Repair::UsageAsAsked),
             false => self.place.target.repairs,
@@ -397,7 +404,9 @@ impl Ask<'_> {
     fn options(&self) -> CallOptions {
         let target = &self.place.target;
         // While there is somebody else to ask, nobody is asked twice.
-        let mut options = CallOptions::new().with_timeouts(target.timeouts);
+        let mut options = CallOptions::new()
+            .with_timeouts(target.timeouts)
+            .with_retry_after_sending(target.retry_after_sending);
         options =
             if self.is_last { options.with_retry(target.retry.clone()) } else { options.without_retry() };
         if !target.is_openai {

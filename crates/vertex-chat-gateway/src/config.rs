@@ -159,6 +159,8 @@ pub(crate) struct TargetSection {
     #[serde(default)]
     pub(crate) repairs_off: Vec<Spanned<String>>,
     pub(crate) retries: Option<u32>,
+    /// Whether a request that may have been sent is sent again. True: a completion has no effect but its price.
+    pub(crate) retry_after_sending: Option<bool>,
     pub(crate) cool_down_seconds: Option<u64>,
     pub(crate) first_byte_seconds: Option<u64>,
     pub(crate) idle_seconds: Option<u64>,
@@ -185,6 +187,7 @@ impl TargetSection {
             rewrites_off: Vec::new(),
             repairs_off: Vec::new(),
             retries: None,
+            retry_after_sending: None,
             cool_down_seconds: None,
             first_byte_seconds: None,
             idle_seconds: None,

@@ -42,8 +42,10 @@ pub(crate) struct Fault {
     param: Option<String>,
     code: Option<Cow<'static, str>>,
     pub(crate) retry_after: Option<Duration>,
-    /// What libraries are told about trying again; nothing where they know best.
-    should_retry: Option<bool>,
+    /// Whether trying again has been the gateway's, so that libraries should not.
+    forbids_retry: bool,
+    /// Whether it is of a server's or of the way there, and not of the request.
+    is_upstream: bool,
     /// Whether another target may do better.
     pub(crate) is_worth_another: bool,
 }
@@ -58,7 +60,8 @@ impl Fault {
             param: None,
             code: Some(Cow::Borrowed(code)),
             retry_after: None,
-            should_retry: None,
+            forbids_retry: false,
+            is_upstream: false,
             is_worth_another: false,
         }
     }
@@ -79,7 +82,7 @@ impl Fault {
     pub(crate) fn upstream(code: &'static str, message: impl Into<String>) -> Self {
         let mut fault = Self::new(StatusCode::BAD_GATEWAY, code, message);
         fault.is_worth_another = true;
-        fault.should_retry = Some(false);
+        fault.is_upstream = true;
         fault
     }
 
@@ -126,8 +129,7 @@ impl Fault {
             _ => Self::upstream("upstream_unreadable", error.to_string()),
         };
         fault.retry_after = error.retry_after();
-        // Where it could help, it has been done already.
-        fault.should_retry = Some(false);
+        fault.is_upstream = true;
         fault
     }
 
@@ -135,7 +137,7 @@ impl Fault {
     pub(crate) fn of_midway(api: &ApiError) -> Self {
         let mut fault = Self::of_api(api, None, "");
         fault.retry_after = api.retry_delay();
-        fault.should_retry = Some(false);
+        fault.is_upstream = true;
         fault
     }
 
@@ -171,7 +173,8 @@ impl Fault {
             param: param.map(str::to_owned),
             code: code.map(|it| Cow::Owned(it.to_owned())),
             retry_after: None,
-            should_retry: None,
+            forbids_retry: false,
+            is_upstream: true,
             is_worth_another: matches!(status.as_u16(), 401 | 403 | 404 | 408 | 429 | 499 | 500..),
         }
     }
@@ -202,6 +205,11 @@ impl Fault {
         self.status == StatusCode::BAD_REQUEST
             && self.code.as_deref() == Some("FAILED_PRECONDITION")
             && self.message.contains(DEDICATED_WORDS)
+    }
+
+    /// Has libraries not try again what the gateway has tried again.
+    pub(crate) fn forbid_retry(&mut self, has_retried: bool) {
+        self.forbids_retry = self.is_upstream && has_retried;
     }
 
     /// Adds what a person can do about it.
@@ -240,9 +248,8 @@ impl Fault {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some(should_retry) = self.should_retry {
-            let word = if should_retry { "true" } else { "false" };
-            headers.insert(SHOULD_RETRY, HeaderValue::from_static(word));
+        if self.forbids_retry {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
     }
 }

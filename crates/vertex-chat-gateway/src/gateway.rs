@@ -415,6 +415,7 @@ impl Gateway {
             status: 0,
             stream: false,
             attempts: 0,
+            resent: 0,
             tokens: None,
             first_token: None,
             duration: Duration::ZERO,

@@ -30,6 +30,7 @@ mod build;
 mod call;
 mod chat;
 mod config;
+mod cool_down;
 mod fault;
 mod gateway;
 mod heavy;
@@ -47,8 +48,9 @@ pub use config::{
     AccessFormat, CONNECTIONS_MAX, Config, ConfigError, DRAIN_SECONDS, KEEP_ALIVE_SECONDS, LISTEN,
     REQUESTS_MAX,
 };
+pub use cool_down::{COOL_DOWN, COOL_DOWN_MAX, COOL_DOWNS_MAX};
 pub use gateway::{Gateway, LINGER, Options, PROMPT_BYTES_MAX, REQUEST_ID_BYTES_MAX};
 pub use keys::{hash_key, new_key};
 pub use places::{Place, Places};
 pub use repair::{Repair, Repairs};
-pub use route::{COOL_DOWN, COOL_DOWN_MAX, MODEL_BYTES_MAX};
+pub use route::MODEL_BYTES_MAX;

@@ -61,7 +61,7 @@ impl Places {
 }
 
 fn at(target: &Arc<Target>, model: &str) -> Place {
-    at_try(&Try { target: Arc::clone(target), server: 0, model: model.to_owned() })
+    at_try(&Try { target: Arc::clone(target), server: 0, model: model.to_owned(), is_named: true })
 }
 
 fn at_try(place: &Try) -> Place {

@@ -1,19 +1,15 @@
 //! From a model's name to the servers that may answer for it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use vertex_chat::{Client, ClientBuilder, RetryPolicy, Timeouts};
 use vertex_chat_transport::{Clock, within};
 
+use crate::cool_down::CoolDowns;
 use crate::repair::Repairs;
 
-/// How long a server that is out of quota or overloaded is left alone when it does not say, by default.
-pub const COOL_DOWN: Duration = Duration::from_secs(30);
-/// The longest that a server is left alone, whatever it says.
-pub const COOL_DOWN_MAX: Duration = Duration::from_secs(300);
 /// The longest name of a model.
 pub const MODEL_BYTES_MAX: usize = 256;
 
@@ -48,6 +44,7 @@ pub(crate) struct Target {
     pub(crate) cool_down: Duration,
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: RetryPolicy,
+    pub(crate) retry_after_sending: bool,
     pub(crate) is_vertex: bool,
     pub(crate) is_openai: bool,
 }
@@ -59,8 +56,8 @@ pub(crate) struct Server {
     client: RwLock<Client>,
     /// Finds the domain of an endpoint for which the configuration names no host.
     lookup: Option<HostLookup>,
-    /// Until when it is left alone, in milliseconds of the clock.
-    cooling_until: AtomicU64,
+    /// Which of its models are left alone.
+    pub(crate) cool_downs: CoolDowns,
 }
 
 /// Finds out whether an endpoint has a domain of its own.
@@ -76,7 +73,7 @@ impl Server {
             label: Arc::from(label),
             client: RwLock::new(client),
             lookup: None,
-            cooling_until: AtomicU64::new(0),
+            cool_downs: CoolDowns::default(),
         }
     }
 
@@ -145,16 +142,6 @@ impl Server {
         *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
         Ok(())
     }
-
-    pub(crate) fn cool_down(&self, now: Duration, wait: Duration) {
-        let until = now.saturating_add(wait.min(COOL_DOWN_MAX));
-        self.cooling_until.fetch_max(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    /// How long it is still to be left alone.
-    pub(crate) fn cooling(&self, now: Duration) -> Duration {
-        Duration::from_millis(self.cooling_until.load(Ordering::Relaxed)).saturating_sub(now)
-    }
 }
 
 /// Where a model's requests go.
@@ -178,11 +165,23 @@ pub(crate) struct Try {
     pub(crate) target: Arc<Target>,
     pub(crate) server: usize,
     pub(crate) model: String,
+    /// Whether the configuration, or a built-in list, has the model's name, so that no client has invented it.
+    pub(crate) is_named: bool,
 }
 
 impl Try {
     pub(crate) fn server(&self) -> &Server {
         &self.target.servers[self.server]
+    }
+
+    /// How long the model is still to be left alone there.
+    fn cooling(&self, now: Duration) -> Duration {
+        self.server().cool_downs.left(&self.model, now)
+    }
+
+    /// Leaves the model alone there for a while.
+    pub(crate) fn cool_down(&self, now: Duration, wait: Duration) {
+        self.server().cool_downs.add(&self.model, self.is_named, now, wait);
     }
 }
 
@@ -227,19 +226,20 @@ impl Routes {
         }
         let mut tries = Vec::new();
         if let Some(route) = self.exact.get(model) {
-            route.add(model, None, pick, &mut tries);
+            route.add(model, Met::Exactly, pick, &mut tries);
         } else if let Some((met, route)) = self.patterns.iter().find_map(|(before, after, route)| {
             Some((model.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?, route))
         }) {
-            route.add(model, Some(met), pick, &mut tries);
+            route.add(model, Met::Pattern(met), pick, &mut tries);
         } else if self.has_default_routes
             && let Some((target, name)) = self.default_route(model)
         {
             let leg = Leg { target: Arc::clone(target), model: Some(name), weight: 1 };
-            leg.add(model, None, &mut tries);
+            let is_listed = leg.model.as_deref().is_some_and(|it| GOOGLE_MODELS.contains(&it));
+            leg.add(model, if is_listed { Met::Exactly } else { Met::Pattern(model) }, &mut tries);
         }
         // Those that are to be left alone come last, and the first to be free again first of them.
-        tries.sort_by_key(|it| it.server().cooling(now));
+        tries.sort_by_key(|it| it.cooling(now));
         tries
     }
 
@@ -274,8 +274,17 @@ impl Routes {
     }
 }
 
+/// How a model's name came to a route.
+#[derive(Clone, Copy)]
+enum Met<'a> {
+    /// The route is for this name.
+    Exactly,
+    /// The route's pattern met it; this is what its `*` stands for.
+    Pattern(&'a str),
+}
+
 impl Route {
-    fn add(&self, model: &str, met: Option<&str>, pick: fn(&[Leg]) -> usize, tries: &mut Vec<Try>) {
+    fn add(&self, model: &str, met: Met<'_>, pick: fn(&[Leg]) -> usize, tries: &mut Vec<Try>) {
         let first = pick(&self.to);
         if let Some(leg) = self.to.get(first) {
             leg.add(model, met, tries);
@@ -288,14 +297,14 @@ impl Route {
 }
 
 impl Leg {
-    fn add(&self, model: &str, met: Option<&str>, tries: &mut Vec<Try>) {
-        let name = match (&self.model, met) {
-            (Some(name), Some(met)) => name.replacen('*', met, 1),
-            (Some(name), None) => name.clone(),
-            (None, _) => model.to_owned(),
+    fn add(&self, model: &str, met: Met<'_>, tries: &mut Vec<Try>) {
+        let (name, is_named) = match (&self.model, met) {
+            (Some(name), Met::Pattern(met)) => (name.replacen('*', met, 1), !name.contains('*')),
+            (Some(name), Met::Exactly) => (name.clone(), true),
+            (None, met) => (model.to_owned(), matches!(met, Met::Exactly)),
         };
         for server in 0..self.target.servers.len() {
-            tries.push(Try { target: Arc::clone(&self.target), server, model: name.clone() });
+            tries.push(Try { target: Arc::clone(&self.target), server, model: name.clone(), is_named });
         }
     }
 }

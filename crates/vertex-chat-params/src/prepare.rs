@@ -114,10 +114,10 @@ impl PreparedRequest {
         self.steps
     }
 
-    /// The body and what was done to it.
+    /// The body, the model that it asks for, and what was done to it.
     #[must_use]
-    pub fn into_parts(self) -> (Vec<u8>, Report) {
-        (self.body, self.report)
+    pub fn into_parts(self) -> (Vec<u8>, Option<String>, Report) {
+        (self.body, self.model, self.report)
     }
 }
 

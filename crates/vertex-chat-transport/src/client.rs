@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,8 +15,8 @@ use http::Uri;
 use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::{Connected, HttpConnector as TcpConnector};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
@@ -25,8 +26,8 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use crate::{
-    Body, ClientCertificate, Clock, Connector, Exchange, Profile, Request, Response, Sent, SystemClock,
-    TransportError, TransportErrorKind, within,
+    Body, ClientCertificate, Clock, Connector, Exchange, NewConnection, Profile, Request, Response, Sent,
+    SystemClock, TransportError, TransportErrorKind, within,
 };
 
 /// How long name resolution, TCP, the proxy and TLS may take together, by default.
@@ -209,23 +210,30 @@ impl Connector for HttpConnector {
             timeout: self.connect_timeout,
             clock: Arc::clone(&self.clock),
         };
-        let client = legacy::Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-            .http2_keep_alive_interval(HTTP2_KEEP_ALIVE_INTERVAL)
-            .http2_keep_alive_timeout(HTTP2_KEEP_ALIVE_TIMEOUT)
-            .http2_keep_alive_while_idle(true)
-            .http2_adaptive_window(true)
-            .build(dial);
-        Ok(Arc::new(HyperExchange { client }))
+        let client = |idle_max: usize, dial: Dial| {
+            legacy::Client::builder(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
+                .pool_max_idle_per_host(idle_max)
+                .http2_keep_alive_interval(HTTP2_KEEP_ALIVE_INTERVAL)
+                .http2_keep_alive_timeout(HTTP2_KEEP_ALIVE_TIMEOUT)
+                .http2_keep_alive_while_idle(true)
+                .http2_adaptive_window(true)
+                .build(dial)
+        };
+        Ok(Arc::new(HyperExchange {
+            fresh: client(0, dial.clone()),
+            client: client(IDLE_CONNECTIONS_MAX, dial),
+        }))
     }
 }
 
 /// hyper-util's pooled client as an exchange.
 struct HyperExchange {
     client: legacy::Client<Dial, Full<Bytes>>,
+    /// For requests that want a new connection. It keeps none.
+    fresh: legacy::Client<Dial, Full<Bytes>>,
 }
 
 impl fmt::Debug for HyperExchange {
@@ -237,10 +245,99 @@ impl fmt::Debug for HyperExchange {
 #[async_trait]
 impl Exchange for HyperExchange {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
-        match self.client.request(request.map(Full::new)).await {
-            Ok(response) => Ok(response.map(Body::incoming)),
-            Err(error) => Err(request_error(error)),
+        let client = match request.extensions().get::<NewConnection>() {
+            Some(_) => &self.fresh,
+            None => &self.client,
+        };
+        match client.request(request.map(Full::new)).await {
+            Ok(mut response) => {
+                if let Some(uses) = response.extensions_mut().remove::<Uses>() {
+                    uses.0.store(true, Ordering::Relaxed);
+                }
+                Ok(response.map(Body::incoming))
+            }
+            Err(error) => {
+                let is_reused = was_used(&error);
+                let error = request_error(error);
+                Err(if is_reused { error.on_reused_connection() } else { error })
+            }
         }
+    }
+}
+
+/// Whether a connection has carried an exchange.
+#[derive(Clone, Debug, Default)]
+struct Uses(Arc<AtomicBool>);
+
+/// Whether an error is that a connection ended which had carried an exchange before. A stream of HTTP/2 that the server
+/// resets is no such end.
+fn was_used(error: &legacy::Error) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(link) = cause {
+        if link.downcast_ref::<h2::Error>().is_some_and(h2::Error::is_reset) {
+            return false;
+        }
+        cause = link.source();
+    }
+    let mut extras = http::Extensions::new();
+    if let Some(connected) = error.connect_info() {
+        connected.get_extras(&mut extras);
+    }
+    extras.get::<Uses>().is_some_and(|uses| uses.0.load(Ordering::Relaxed))
+}
+
+/// A TCP connection that knows whether it has carried an exchange.
+#[derive(Debug)]
+struct Connection {
+    stream: TokioIo<TcpStream>,
+    uses: Uses,
+}
+
+impl Connection {
+    fn new(stream: TokioIo<TcpStream>) -> Self {
+        Self { stream, uses: Uses::default() }
+    }
+}
+
+impl legacy::connect::Connection for Connection {
+    fn connected(&self) -> Connected {
+        self.stream.connected().extra(self.uses.clone())
+    }
+}
+
+impl hyper::rt::Read for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl hyper::rt::Write for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
     }
 }
 
@@ -257,7 +354,7 @@ struct Dial {
 }
 
 impl Service<Uri> for Dial {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Response = MaybeHttpsStream<Connection>;
     type Error = BoxError;
     type Future = Connecting<Self::Response>;
 
@@ -307,7 +404,7 @@ fn is_loopback(host: &str) -> bool {
 }
 
 impl Service<Uri> for Tcp {
-    type Response = TokioIo<TcpStream>;
+    type Response = Connection;
     type Error = BoxError;
     type Future = Connecting<Self::Response>;
 
@@ -318,7 +415,7 @@ impl Service<Uri> for Tcp {
     fn call(&mut self, to: Uri) -> Self::Future {
         let Some(proxy) = self.proxy(&to) else {
             let connecting = self.direct.call(to);
-            return Box::pin(async move { Ok(connecting.await?) });
+            return Box::pin(async move { Ok(Connection::new(connecting.await?)) });
         };
         if proxy.uri().scheme_str() != Some("http") {
             let scheme = proxy.uri().scheme_str().unwrap_or_default().to_owned();
@@ -332,7 +429,7 @@ impl Service<Uri> for Tcp {
         }
         let connecting = tunnel.call(to);
         Box::pin(async move {
-            connecting.await.map_err(|error| {
+            connecting.await.map(Connection::new).map_err(|error| {
                 TransportError::new(TransportErrorKind::Connect, Sent::No, "through the proxy")
                     .with_source(error)
                     .into()

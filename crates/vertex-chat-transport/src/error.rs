@@ -20,6 +20,8 @@ pub struct TransportError {
     /// What was going on; no secrets, no URLs with queries.
     context: String,
     source: Option<Box<dyn Error + Send + Sync>>,
+    /// Whether the connection had carried an exchange before.
+    on_reused_connection: bool,
 }
 
 /// What went wrong.
@@ -68,7 +70,7 @@ impl TransportError {
     /// An error of this kind. `context` says what was going on, for a person to read.
     #[must_use]
     pub fn new(kind: TransportErrorKind, sent: Sent, context: impl Into<String>) -> Self {
-        Self { kind, sent, context: context.into(), source: None }
+        Self { kind, sent, context: context.into(), source: None, on_reused_connection: false }
     }
 
     /// The same error with what caused it.
@@ -76,6 +78,20 @@ impl TransportError {
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// The same error, of a connection that had carried an exchange before.
+    #[must_use]
+    pub fn on_reused_connection(mut self) -> Self {
+        self.on_reused_connection = true;
+        self
+    }
+
+    /// Whether the connection had carried an exchange before, and ended before this answer began. Servers close connections
+    /// that were idle, and such a request was most likely never read.
+    #[must_use]
+    pub fn is_on_reused_connection(&self) -> bool {
+        self.on_reused_connection
     }
 
     /// What went wrong.

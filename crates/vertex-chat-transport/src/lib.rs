@@ -78,6 +78,10 @@ pub type Request = http::Request<bytes::Bytes>;
 /// An answer, its body a stream.
 pub type Response = http::Response<Body>;
 
+/// In the extensions of a request: it goes over a new connection, not over one that was used before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewConnection;
+
 /// A function from a request to an answer.
 #[async_trait]
 pub trait Exchange: fmt::Debug + Send + Sync + 'static {

@@ -126,6 +126,12 @@ impl RetryBudget {
             .is_ok()
     }
 
+    /// Whether nothing has been taken that was not put back.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= Self::POT
+    }
+
     /// Notes a success.
     pub fn give(&self) {
         // A full pot is the normal case, and then no write is needed.

@@ -13,11 +13,12 @@ use tracing::{Instrument, Span};
 use vertex_chat_auth::{AccessToken, TokenSource};
 use vertex_chat_params::{Dialect, Policy, PreparedRequest, Report, Rewrites, Target, prepare_in_place};
 use vertex_chat_transport::{
-    Body, Clock, Exchange, Request, RetryBudget, RetryPolicy, Sent, Timeouts, TransportError,
+    Body, Clock, Exchange, NewConnection, Request, RetryPolicy, Sent, Timeouts, TransportError,
     TransportErrorKind, is_retryable_status, retry_after, send_within, within,
 };
 use vertex_chat_types::{ApiError, ChatCompletion, ChatRequest, ParseError};
 
+use crate::budgets::Budgets;
 use crate::endpoint::{OPENAPI, Shape};
 use crate::response::{Meta, Response};
 use crate::stream::ChatStream;
@@ -37,7 +38,7 @@ pub const ENDPOINT_PAGES_MAX: usize = 100;
 ///
 /// Cloning is cheap; all clones share connections, tokens and the retry budget.
 #[derive(Clone)]
-pub struct Client(Arc<Settings>, Arc<RetryBudget>);
+pub struct Client(Arc<Settings>, Arc<Budgets>);
 
 pub(crate) struct Settings {
     pub(crate) exchange: Arc<dyn Exchange>,
@@ -129,7 +130,10 @@ impl Client {
             let (body, meta) = self.open(&mut request, options).await?;
             let status = meta.status;
             let failed = |error: Error, meta: &Meta| {
-                error.with_head(status, meta.headers.clone()).with_attempts(meta.attempts)
+                error
+                    .with_head(status, meta.headers.clone())
+                    .with_attempts(meta.attempts)
+                    .with_resent(meta.resent)
             };
             let body = match body.collect(COMPLETION_BYTES_MAX).await {
                 Ok(body) => body,
@@ -226,11 +230,12 @@ impl Client {
     async fn get(&self, url: Uri) -> Result<Bytes, Error> {
         let mut request = Request::new(Bytes::new());
         *request.uri_mut() = url;
-        let (body, meta) = self.exchange(request, &CallOptions::default(), Report::default()).await?;
+        let (body, meta) = self.exchange(request, "", &CallOptions::default(), Report::default()).await?;
         body.collect(COMPLETION_BYTES_MAX).await.map_err(|error| {
             Error::transport("reading the answer", error)
                 .with_head(meta.status, meta.headers)
                 .with_attempts(meta.attempts)
+                .with_resent(meta.resent)
         })
     }
 
@@ -276,11 +281,12 @@ impl Client {
         prepared: PreparedRequest,
         options: &CallOptions,
     ) -> Result<Response<Body>, Error> {
-        let (body, report) = prepared.into_parts();
+        let (body, model, report) = prepared.into_parts();
+        let model = model.unwrap_or_default();
         let mut request = Request::new(Bytes::from(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.0.chat_url.clone();
-        let (body, meta) = self.exchange(request, options, report).await?;
+        let (body, meta) = self.exchange(request, &model, options, report).await?;
         Ok(Response::new(body, meta))
     }
 
@@ -317,14 +323,16 @@ impl Client {
         Ok(self.send(prepared, options).await?.into_parts())
     }
 
-    /// Sends a request until there is a success, or no reason to go on: the one place with retries.
+    /// Sends a request until there is a success, or no reason to go on: the one place with retries. `model` is whose budget of
+    /// retries it is.
     async fn exchange(
         &self,
         mut request: Request,
+        model: &str,
         options: &CallOptions,
         report: Report,
     ) -> Result<(Body, Meta), Error> {
-        let Self(settings, budget) = self;
+        let Self(settings, budgets) = self;
         let timeouts = options.timeouts.unwrap_or(settings.timeouts);
         let retry = options.retry.as_ref().unwrap_or(&settings.retry);
         let retry_after_sending = options.retry_after_sending.unwrap_or(settings.retry_after_sending);
@@ -337,6 +345,7 @@ impl Client {
         }
 
         let mut attempts = 0;
+        let mut resent = Resent::default();
         let mut token_renewed = false;
         // Over all attempts: a later one that was not sent does not take an earlier one back.
         let mut sent_so_far = Sent::No;
@@ -357,9 +366,10 @@ impl Client {
                 send_within(&*settings.exchange, request.clone(), &timeouts, deadline, &settings.clock).await;
             let (failure, wait, worth_it) = match sent {
                 Ok(response) if response.status().is_success() => {
-                    budget.give();
+                    budgets.give(model);
                     let (head, body) = response.into_parts();
-                    return Ok((body, Meta { status: head.status, headers: head.headers, attempts, report }));
+                    let (status, headers, resent) = (head.status, head.headers, resent.count());
+                    return Ok((body, Meta { status, headers, attempts, resent, report }));
                 }
                 Ok(response) => {
                     let (head, body) = response.into_parts();
@@ -376,16 +386,26 @@ impl Client {
                     (failure.with_retry_after(wait), wait, is_retryable_status(head.status))
                 }
                 Err(error) => {
+                    if resent.allows(&error, retry_after_sending) && settings.clock.monotonic() < deadline {
+                        tracing::debug!(%error, "the connection had ended; sending again over a new one");
+                        sent_so_far = sent_so_far.max(error.sent());
+                        request.extensions_mut().insert(NewConnection);
+                        continue;
+                    }
                     let worth_it = is_worth_sending_again(&error, retry_after_sending);
                     sent_so_far = sent_so_far.max(error.sent());
                     (Error::transport("sending the request", error), None, worth_it)
                 }
             };
-            let failure = failure.with_attempts(attempts).sent_at_least(sent_so_far);
-            // A renewed token does not count as a retry of its own.
-            let wait = retry.wait(attempts - u32::from(token_renewed), wait).filter(|_| worth_it);
+            let failure =
+                failure.with_attempts(attempts).with_resent(resent.count()).sent_at_least(sent_so_far);
+            // Neither a renewed token nor a connection that had ended counts as a retry.
+            let counted = attempts - u32::from(token_renewed) - resent.count();
+            let wait = retry.wait(counted, wait).filter(|_| worth_it);
             match wait {
-                Some(wait) if settings.clock.monotonic().saturating_add(wait) < deadline && budget.take() => {
+                Some(wait)
+                    if settings.clock.monotonic().saturating_add(wait) < deadline && budgets.take(model) =>
+                {
                     // Not the server's words: some quote the request.
                     let (kind, status) = (failure.kind(), failure.status().map(|it| it.as_u16()));
                     tracing::debug!(attempts, ?kind, status, wait_ms = wait.as_millis(), "trying again");
@@ -419,6 +439,45 @@ impl Client {
         let (Some(tokens), Some(refused)) = (&self.0.tokens, refused) else { return false };
         tokens.invalidate(refused);
         tokens.cached().is_none_or(|token| token != *refused)
+    }
+}
+
+/// How often a request was sent again at once because its connection had ended, beside all retries.
+#[derive(Debug, Default)]
+struct Resent {
+    /// After it was certainly not sent.
+    unsent: u32,
+    /// After it may have been sent, over a connection that was used before.
+    unanswered: u32,
+}
+
+impl Resent {
+    /// The most times that a request which was certainly not sent is sent again at once.
+    const UNSENT_MAX: u32 = 3;
+
+    fn count(&self) -> u32 {
+        self.unsent + self.unanswered
+    }
+
+    /// Whether this error is one after which the request is sent again at once; then it is counted.
+    ///
+    /// A server closes connections that were idle, and a GOAWAY or a REFUSED_STREAM says that a request was not begun. Such a
+    /// request has done nothing yet, so it needs neither a wait nor another server.
+    fn allows(&mut self, error: &TransportError, after_sending: bool) -> bool {
+        if error.kind() != TransportErrorKind::Interrupted {
+            return false;
+        }
+        if error.sent() == Sent::No {
+            let allowed = self.unsent < Self::UNSENT_MAX;
+            self.unsent += u32::from(allowed);
+            return allowed;
+        }
+        let allowed = error.sent() == Sent::Maybe
+            && error.is_on_reused_connection()
+            && after_sending
+            && self.unanswered == 0;
+        self.unanswered += u32::from(allowed);
+        allowed
     }
 }
 

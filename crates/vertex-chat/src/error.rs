@@ -42,6 +42,7 @@ struct Facts {
     completion: Option<ChatCompletion>,
     retry_after: Option<Duration>,
     attempts: u32,
+    resent: u32,
     received_chunks: u64,
     sent: Option<Sent>,
     retryable: bool,
@@ -206,6 +207,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_resent(mut self, resent: u32) -> Self {
+        self.0.resent = resent;
+        self
+    }
+
     pub(crate) fn with_retry_after(mut self, wait: Option<Duration>) -> Self {
         self.0.retry_after = wait.or(self.0.retry_after);
         self
@@ -280,6 +286,13 @@ impl Error {
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts
+    }
+
+    /// How many of them were sent again at once, because the connection had ended before the server began to answer. They are
+    /// no retries.
+    #[must_use]
+    pub fn resent(&self) -> u32 {
+        self.0.resent
     }
 
     /// How many chunks of a stream had been given out.

@@ -62,6 +62,7 @@
 //! In public signatures stand `http`, `bytes` and, because every stream is one, `futures_core::Stream`. What an
 //! [`Error`]'s source is, and the default limits, may change.
 
+mod budgets;
 mod builder;
 mod client;
 mod endpoint;
@@ -71,6 +72,7 @@ mod response;
 mod stream;
 mod trust;
 
+pub use budgets::RETRY_BUDGETS_MAX;
 pub use builder::ClientBuilder;
 pub use client::{COMPLETION_BYTES_MAX, Client, ENDPOINT_PAGES_MAX, ERROR_BODY_BYTES_MAX, EndpointInfo};
 pub use error::{Error, ErrorKind};

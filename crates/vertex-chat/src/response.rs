@@ -66,6 +66,7 @@ pub struct Meta {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) attempts: u32,
+    pub(crate) resent: u32,
     pub(crate) report: Report,
 }
 
@@ -92,6 +93,13 @@ impl Meta {
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.attempts
+    }
+
+    /// How many of them were sent again at once, because the connection had ended before the server began to answer. They are
+    /// no retries.
+    #[must_use]
+    pub fn resent(&self) -> u32 {
+        self.resent
     }
 
     /// What was done to the request before it was sent: dropped parameters, rewritten ones.

@@ -313,7 +313,10 @@ impl ChatStream {
         // An error in the middle of a stream may name a status; the head of the answer was a success.
         let status = error.status().unwrap_or(self.meta.status);
         let error = error.with_head(status, self.meta.headers.clone());
-        error.with_attempts(self.meta.attempts).with_received_chunks(self.seen.chunks)
+        error
+            .with_attempts(self.meta.attempts)
+            .with_resent(self.meta.resent)
+            .with_received_chunks(self.seen.chunks)
     }
 }
 
