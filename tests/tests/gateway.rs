@@ -123,7 +123,7 @@ async fn keys_are_asked_for_and_never_go_upstream() {
     assert!(log.iter().all(|it| !format!("{}{}", it.to_json(), it.to_text()).contains(&key)));
     // Before its body: who has no key makes the gateway hold nothing.
     let mut client = TcpStream::connect(served.address()).unwrap();
-    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n";
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\n";
     client.write_all(head.as_bytes()).unwrap();
     let line = tokio::task::spawn_blocking(move || BufReader::new(client).lines().next().unwrap().unwrap());
     assert_eq!(line.await.unwrap(), "HTTP/1.1 401 Unauthorized");
@@ -346,7 +346,7 @@ impl Drop for Program {
 fn exchange(stream: &mut BufReader<TcpStream>) -> std::io::Result<(u16, bool)> {
     let body = ask("gemini-2.5-flash").to_string();
     let head = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     stream.get_mut().write_all(format!("{head}{body}").as_bytes())?;
@@ -451,7 +451,7 @@ fn a_changed_file_and_sighup_reload_without_dropping_a_stream() {
     body["stream"] = json!(true);
     let body = body.to_string();
     let head = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     stream.get_mut().write_all(head.as_bytes()).unwrap();

@@ -338,7 +338,7 @@ async fn a_token_endpoint_that_is_down_longer_than_a_token_lives_comes_back() {
 
 fn head(length: usize) -> String {
     format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
     )
 }
 
@@ -459,7 +459,7 @@ async fn a_client_that_does_not_read_holds_the_server_back() {
 async fn a_head_that_does_not_come_to_its_end_is_not_waited_for() {
     let upstream = Upstream::start(vec![vec![Step::Stall]]).await;
     let served = Served::start(&before(&upstream.url(), "openai")).await;
-    for begun in ["", "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-slow: "] {
+    for begun in ["", "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nx-slow: "] {
         let mut client = TcpStream::connect(served.address()).await.unwrap();
         client.write_all(begun.as_bytes()).await.unwrap();
         let mut rest = Vec::new();
@@ -575,7 +575,10 @@ fn files_that_run_out_come_back() {
     }
     drop(held);
     let body = ask("gemini-2.5-flash", false).to_string();
-    let request = format!("{}{body}", head(body.len()).replace("host: x", "host: x\r\nconnection: close"));
+    let request = format!(
+        "{}{body}",
+        head(body.len()).replace("host: localhost", "host: localhost\r\nconnection: close")
+    );
     let mut client = std::net::TcpStream::connect(&address).unwrap();
     std::io::Write::write_all(&mut client, request.as_bytes()).unwrap();
     let mut answer = String::new();

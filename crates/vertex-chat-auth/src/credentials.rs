@@ -90,6 +90,7 @@ pub struct Credentials {
     quota_project_id: Option<String>,
     universe_domain: String,
     discovery: Discovery,
+    files: Vec<PathBuf>,
 }
 
 impl Credentials {
@@ -125,6 +126,13 @@ impl Credentials {
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// The files that decide who they are: the credential file, and a program that it names. Who can write to them can act as
+    /// somebody else, or run a program of their own.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// Whose they are.
@@ -466,6 +474,7 @@ impl CredentialsOptions {
             quota_project_id: found.quota_project_id,
             universe_domain: found.universe_domain,
             discovery: found.discovery,
+            files: found.files,
         }
     }
 
@@ -485,6 +494,7 @@ impl CredentialsOptions {
             quota_project_id,
             universe_domain: DEFAULT_UNIVERSE.to_owned(),
             discovery: Discovery::Nobody,
+            files: Vec::new(),
         })
     }
 
@@ -496,6 +506,7 @@ impl CredentialsOptions {
         let (mut found, stamp) = self.load(path, origin)?;
         let reloading = Reloading::new(path.to_owned(), origin.to_owned(), self.clone(), found.fetch, stamp);
         found.fetch = Arc::new(reloading);
+        found.files.insert(0, path.to_owned());
         Ok(self.credentials(found, origin))
     }
 

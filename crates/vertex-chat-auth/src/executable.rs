@@ -119,6 +119,11 @@ impl fmt::Debug for ExecutableSubject {
     }
 }
 
+/// The path of the program that a command starts.
+pub(crate) fn program_path(command: &str) -> Option<PathBuf> {
+    shlex::split(command)?.into_iter().next().map(PathBuf::from)
+}
+
 impl ExecutableSubject {
     /// Reads `credential_source.executable`, if programs may be run at all.
     pub(crate) fn new(

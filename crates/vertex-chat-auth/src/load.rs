@@ -1,5 +1,6 @@
 //! From the fields of a credential file to where its tokens come from.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::Uri;
@@ -9,7 +10,7 @@ use vertex_chat_transport::{Exchange, Profile};
 use crate::aws::AwsSubject;
 use crate::certificate::{CertificateExchange, CertificateFiles};
 use crate::discover::{Discovery, ResourceManager};
-use crate::executable::ExecutableSubject;
+use crate::executable::{ExecutableSubject, program_path};
 use crate::external::{ExternalAccount, ExternalAccountSource};
 use crate::file::{Fields, FileFields, fields_of};
 use crate::impersonation::account_of;
@@ -45,6 +46,8 @@ pub(crate) struct Found {
     pub(crate) quota_project_id: Option<String>,
     pub(crate) universe_domain: String,
     pub(crate) discovery: Discovery,
+    /// The files that decide who they are.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 impl Found {
@@ -58,6 +61,7 @@ impl Found {
             quota_project_id: None,
             universe_domain: DEFAULT_UNIVERSE.to_owned(),
             discovery: Discovery::Nobody,
+            files: Vec::new(),
         }
     }
 }
@@ -165,7 +169,7 @@ impl CredentialsOptions {
             .with_scopes(wanted(scopes))
             .with_quota_project(quota_project_id.clone());
         let found = Found::new(Arc::new(source), CredentialsKind::ImpersonatedServiceAccount);
-        Ok(Found { account: Some(email), quota_project_id, universe_domain, ..found })
+        Ok(Found { account: Some(email), quota_project_id, universe_domain, files: inner.files, ..found })
     }
 
     fn external(&self, fields: &Map<String, Value>, scopes: Option<&[String]>) -> Result<Found, AuthError> {
@@ -215,7 +219,8 @@ impl CredentialsOptions {
         };
         let project_id = account.user_project().map(str::to_owned);
         let found = Found::new(fetch, CredentialsKind::ExternalAccount);
-        Ok(Found { account: email, project_id, quota_project_id, universe_domain, discovery, ..found })
+        let files = program_of(fields).into_iter().collect();
+        Ok(Found { account: email, project_id, quota_project_id, universe_domain, discovery, files, ..found })
     }
 
     /// Where `credential_source` takes subject tokens from, and over which connections they are exchanged.
@@ -336,6 +341,12 @@ impl CredentialsOptions {
     fn quota_project_or(&self, of_file: Option<&str>) -> Option<String> {
         self.chosen_quota_project().or_else(|| of_file.map(str::to_owned))
     }
+}
+
+/// The program that gives subject tokens, where one does.
+fn program_of(fields: &Map<String, Value>) -> Option<PathBuf> {
+    let executable = fields.get("credential_source")?.as_object()?.get("executable")?.as_object()?;
+    executable.text("command").and_then(program_path)
 }
 
 /// The same options for credentials that only act as others.

@@ -21,6 +21,7 @@ use vertex_chat_emulator::Performance;
 
 use crate::emulate::Embedded;
 use crate::interrupt::Interrupts;
+use crate::replace::Output;
 use crate::request::{Parameters, fields_of, read_stdin};
 use crate::{Failure, out};
 
@@ -226,6 +227,7 @@ async fn compare(mut arguments: RunArguments, interrupts: &mut Interrupts) -> Re
         &given(&[&arguments.jsonl, &arguments.html]),
         &given(&[&arguments.prompts.prompts, &arguments.config, &arguments.money.prices]),
     )?;
+    arguments.html.as_deref().map_or(Ok(()), |path| Output::Html.check(path))?;
     let embedded = if arguments.emulator { Some(start(&arguments).await?) } else { None };
     let result = async {
         let plan = plan(&arguments, prompts, &prices, embedded.as_ref(), interrupts).await?;
@@ -400,6 +402,7 @@ fn report_on(arguments: &ReportArguments) -> Result<(), Failure> {
     let mut summaries = Vec::new();
     let runs: Vec<&Path> = arguments.runs.iter().map(PathBuf::as_path).collect();
     check_files(&given(&[&arguments.html]), &runs)?;
+    arguments.html.as_deref().map_or(Ok(()), |path| Output::Html.check(path))?;
     for path in &arguments.runs {
         let summary = Summary::read(path).map_err(|error| Failure::Usage(error.to_string()))?;
         summaries.push((shown_path(path), summary));

@@ -22,6 +22,7 @@ use vertex_chat_conformance::{
 };
 
 use crate::interrupt::Interrupts;
+use crate::replace::Output;
 use crate::target::Target as TargetArguments;
 use crate::{Failure, out};
 
@@ -373,8 +374,14 @@ fn bar(length: usize, quiet: bool) -> ProgressBar {
 
 /// Whether the reports can be written, before anything is paid for.
 fn check_files(arguments: &ConformanceArguments) -> Result<(), Failure> {
-    for path in [&arguments.json, &arguments.junit, &arguments.markdown].into_iter().flatten() {
+    let outputs = [
+        (&arguments.json, Output::Json),
+        (&arguments.junit, Output::Junit),
+        (&arguments.markdown, Output::Markdown),
+    ];
+    for (path, output) in outputs.into_iter().filter_map(|(path, output)| Some((path.as_ref()?, output))) {
         if path != Path::new("-") {
+            output.check(path)?;
             let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
             opened.map_err(|error| Failure::Local(format!("{}: {error}", shown_path(path))))?;
         }

@@ -16,6 +16,7 @@ mod handover;
 mod interrupt;
 mod out;
 mod params;
+mod replace;
 mod request;
 mod serve;
 mod target;

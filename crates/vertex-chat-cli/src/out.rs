@@ -12,6 +12,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use vertex_chat::transport::LogText;
+
 use crate::Failure;
 
 /// The most lines for stderr that wait to be written; further ones are counted and lost.
@@ -170,7 +172,8 @@ impl Write for EventWriter {
 impl Drop for EventWriter {
     fn drop(&mut self) {
         let text = String::from_utf8_lossy(&self.0);
-        note(text.trim_end_matches('\n'));
+        // One event, one line, whatever its words are.
+        stderr().line(LogText::new(text.trim_end_matches('\n'), usize::MAX).to_string());
     }
 }
 

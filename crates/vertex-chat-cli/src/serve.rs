@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use vertex_chat::Environment;
-use vertex_chat::auth::shown_path;
+use vertex_chat::auth::{shown_path, writable_by_others};
 use vertex_chat_gateway::{AccessEntry, AccessFormat, Config, Gateway, Options};
 
 use crate::emulate::{Embedded, toml_lines};
@@ -107,6 +107,9 @@ async fn serve(
     }
     let build = async { Gateway::build(&config, options).await.map_err(|error| wrong(&error)) };
     let gateway = interrupts.end(build).await?;
+    for warning in gateway.warnings() {
+        out::note(format_args!("warning: {warning}"));
+    }
     let address = match arguments.listen {
         Some(address) => address,
         None => config.listen(&environment).map_err(|error| wrong(&error))?,
@@ -183,6 +186,9 @@ pub(crate) async fn read(path: &Path) -> Result<Config, String> {
     let path = path.to_owned();
     let reading = tokio::task::spawn_blocking(move || {
         let name = shown_path(&path);
+        if let Some(reason) = writable_by_others(&path) {
+            return Err(format!("{name}: {reason}"));
+        }
         let text = std::fs::read_to_string(&path).map_err(|error| format!("{name}: {error}"))?;
         Config::parse(&name, &text).map_err(|error| error.to_string())
     });
@@ -229,8 +235,11 @@ fn look_again(path: &Path, known: Stamp, is_asked: bool) -> (Stamp, Option<Resul
     if now.is_none() || (now == known && !is_asked) {
         return (known, None);
     }
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", shown_path(path)));
-    (now, Some(text))
+    let text = match writable_by_others(path) {
+        Some(reason) => Err(reason),
+        None => std::fs::read_to_string(path).map_err(|error| error.to_string()),
+    };
+    (now, Some(text.map_err(|error| format!("{}: {error}", shown_path(path)))))
 }
 
 /// SIGHUP, which ends a program that does not listen for it.

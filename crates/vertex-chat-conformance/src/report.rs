@@ -270,7 +270,7 @@ impl Report {
                 out.push_str("\n## Failed\n");
             }
             let case = &result.case;
-            let _ = writeln!(out, "\n### {} ({})\n\n{}\n", case.id, case.level, inline(&case.rule));
+            let _ = writeln!(out, "\n### {} ({})\n\n{}\n", case.id, case.level, of_case(&case.rule));
             if let Verdict::Failed(violations) = &result.verdict {
                 out.push_str("| at | expected | got |\n|---|---|---|\n");
                 for it in violations {
@@ -278,8 +278,12 @@ impl Report {
                         writeln!(out, "| {} | {} | {} |", cell(&it.at), cell(&it.expected), cell(&it.got));
                 }
             }
-            let _ =
-                writeln!(out, "\nWhy it matters: {} Source: {}.", inline(&case.breaks), inline(&case.source));
+            let _ = writeln!(
+                out,
+                "\nWhy it matters: {} Source: {}.",
+                of_case(&case.breaks),
+                of_case(&case.source)
+            );
         }
         let reasons = self.by_reason();
         if !reasons.is_empty() {
@@ -385,15 +389,36 @@ fn xml(text: &str) -> String {
 }
 
 /// Text in a line of Markdown: what came from a server stays text.
-fn inline(text: &str) -> String {
+/// A sentence of a case, which may have Markdown of its own.
+fn of_case(text: &str) -> String {
     text.replace('<', "&lt;").replace(['\n', '\r'], " ")
+}
+
+/// A word that a server or a user has chosen, in which Markdown finds nothing.
+fn inline(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '<' => out.push_str("&lt;"),
+            '\n' | '\r' => out.push(' '),
+            it if it.is_control() => {}
+            // A backslash before any of these shows it as it is (CommonMark, section 2.4).
+            it if "\\`*_{}[]()#+!|~>&\"'$@:".contains(it) => out.extend(['\\', it]),
+            it => out.push(it),
+        }
+    }
+    out
 }
 
 /// A value in a cell of a table.
 fn cell(text: &str) -> String {
-    format!("`{}`", cell_text(text).replace('`', "'"))
+    format!("`{}`", in_row(text).replace('`', "'"))
 }
 
 fn cell_text(text: &str) -> String {
+    in_row(text).replace('<', "&lt;")
+}
+
+fn in_row(text: &str) -> String {
     text.replace(['\n', '\r'], " ").replace('|', "\\|")
 }

@@ -503,6 +503,10 @@ impl Emulator {
         let method = request.method();
         match segments.as_slice() {
             ["token"] if method == Method::POST => self.token(request, entry),
+            ["emulator", ..] if is_foreign_page(request) => {
+                let message = "The control requests are not for pages of other origins, nor under names of other machines.";
+                GoogleError::new(403, "PERMISSION_DENIED", message).object_reply()
+            }
             ["emulator", rest @ ..] => self.control(request, rest),
             [""] if method == Method::GET && request.headers().contains_key(metadata::FLAVOR) => {
                 metadata::reply(request, "computeMetadata/")
@@ -1168,6 +1172,24 @@ impl Place<'_> {
             Self::OpenAi => Backend::OpenAi,
         }
     }
+}
+
+/// Whether a request may be a web page's that has no business here: it names another origin than this machine's, or it asks
+/// under a name that a page has had resolve to this machine.
+fn is_foreign_page(request: &Request) -> bool {
+    let is_own = |host: &str| {
+        let bare = host.trim_matches(['[', ']']);
+        bare.eq_ignore_ascii_case("localhost")
+            || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    };
+    let origin = request.headers().get(http::header::ORIGIN).map(|it| it.to_str().unwrap_or_default());
+    let is_own_origin = |origin: &str| {
+        let uri = origin.parse::<http::Uri>().ok();
+        uri.and_then(|it| it.host().map(is_own)).unwrap_or(false)
+    };
+    let is_address = |host: &str| host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+    origin.is_some_and(|origin| !is_own_origin(origin))
+        || host_of(request).is_some_and(|host| !is_own(host) && !is_address(host))
 }
 
 /// The host that a request names, without its port.

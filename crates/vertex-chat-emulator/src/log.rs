@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use vertex_chat_transport::LogText;
 
 /// The most entries that are kept, by default; the oldest are forgotten first.
 pub const LOG_ENTRIES_MAX: usize = 10_000;
@@ -98,9 +99,10 @@ impl LogEntry {
 /// For people: `POST /token 200, assertion of a@b, issued token-1`.
 impl std::fmt::Display for LogEntry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {} {}", self.method, self.path, self.status)?;
+        let (method, path) = (LogText::new(&self.method, 16), LogText::new(&self.path, 256));
+        write!(f, "{method} {path} {}", self.status)?;
         if let Some(account) = &self.assertion_of {
-            write!(f, ", verified assertion of {account}")?;
+            write!(f, ", verified assertion of {}", LogText::new(account, 256))?;
         }
         if let Some(token) = &self.issued {
             write!(f, ", issued {token}")?;
@@ -109,7 +111,7 @@ impl std::fmt::Display for LogEntry {
             write!(f, ", with {token}")?;
         }
         if let Some(model) = &self.model {
-            write!(f, ", model {model}")?;
+            write!(f, ", model {}", LogText::new(model, 256))?;
         }
         if self.fault {
             f.write_str(", fault")?;

@@ -1,7 +1,8 @@
 //! From a configuration to targets, routes and limits.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use toml::Spanned;
-use vertex_chat::auth::{check_path, shown_name};
+use vertex_chat::auth::{check_path, readable_by_others, shown_name, shown_path, writable_by_others};
 use vertex_chat::{Client, ClientBuilder, Environment, RetryPolicy, Timeouts};
 
 use crate::config::{Choice, Config, ConfigError, Kind, Limits, TargetSection};
@@ -31,6 +32,10 @@ pub(crate) struct State {
     pub(crate) keys: Vec<(String, KeyHash)>,
     pub(crate) limits: Limits,
     pub(crate) origins: Vec<String>,
+    /// Names by which a gateway without keys may be asked, beside those of this machine, in lower case.
+    pub(crate) hosts: Vec<String>,
+    /// What is no fault, and should be put right.
+    pub(crate) warnings: Vec<String>,
     pub(crate) logs_prompts: bool,
     pub(crate) keep_alive: Duration,
     pub(crate) tls: Option<Arc<ServerConfig>>,
@@ -44,6 +49,13 @@ pub enum BuildError {
     Config(ConfigError),
     /// It has no keys, and others can reach the address at which it listens.
     WithoutKeys,
+    /// Others may change who the gateway is, by a file or a program of a target's credentials.
+    UnsafeFile {
+        /// Which.
+        target: String,
+        /// Why, with the path.
+        reason: String,
+    },
     /// A client for a target cannot be built: mostly, there are no credentials.
     Target {
         /// Which.
@@ -60,6 +72,7 @@ impl fmt::Display for BuildError {
             Self::WithoutKeys => {
                 f.write_str("there are no [keys] any more, and others can reach the gateway")
             }
+            Self::UnsafeFile { target, reason } => write!(f, "target `{target}`: {reason}"),
             Self::Target { target, error } => write!(f, "target `{target}`: {error}"),
         }
     }
@@ -68,7 +81,7 @@ impl fmt::Display for BuildError {
 impl std::error::Error for BuildError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Config(_) | Self::WithoutKeys => None,
+            Self::Config(_) | Self::WithoutKeys | Self::UnsafeFile { .. } => None,
             Self::Target { error, .. } => error.source(),
         }
     }
@@ -84,11 +97,12 @@ impl State {
     pub(crate) async fn build(config: &Config, options: &Options) -> Result<Self, BuildError> {
         let file = &config.file;
         let mut targets = Vec::new();
+        let mut warnings = Vec::new();
         for (name, section) in &file.targets {
-            targets.push(Arc::new(target(config, name, section, options).await?));
+            targets.push(Arc::new(target(config, name, section, options, &mut warnings).await?));
         }
         if targets.is_empty() {
-            targets = default_targets(config, options).await?;
+            targets = default_targets(config, options, &mut warnings).await?;
         }
         let by_name: HashMap<&str, &Arc<Target>> = targets.iter().map(|it| (&*it.name, it)).collect();
         let legs = |choices: &[Choice]| -> Vec<Leg> {
@@ -109,7 +123,7 @@ impl State {
                 None => drop(routes.exact.insert(model.name.get_ref().clone(), route)),
             }
         }
-        routes.aliases = file.aliases.iter().map(|(name, to)| (name.clone(), to.get_ref().clone())).collect();
+        routes.aliases = file.aliases.keys().map(|name| (name.clone(), last(&file.aliases, name))).collect();
         routes.has_default_routes = file.default_routes.unwrap_or(true);
         drop(by_name);
         routes.targets = targets;
@@ -142,7 +156,9 @@ impl State {
             routes: routes.sorted(),
             keys,
             limits: file.limits,
-            origins: file.cors.origins.clone(),
+            origins: file.cors.origins.iter().map(|it| it.get_ref().clone()).collect(),
+            hosts: file.hosts.iter().map(|it| it.get_ref().to_ascii_lowercase()).collect(),
+            warnings,
             logs_prompts: file.log.prompts,
             keep_alive: Duration::from_secs(file.limits.keep_alive_seconds),
             tls,
@@ -159,10 +175,14 @@ fn client(options: &Options) -> ClientBuilder {
 }
 
 /// Without a file: Vertex by what the environment has, and OpenAI if there is a key of theirs.
-async fn default_targets(config: &Config, options: &Options) -> Result<Vec<Arc<Target>>, BuildError> {
+async fn default_targets(
+    config: &Config,
+    options: &Options,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Arc<Target>>, BuildError> {
     let mut targets = Vec::new();
     let section = TargetSection::of(Kind::Vertex);
-    let vertex = target(config, DEFAULT_TARGET, &section, options).await;
+    let vertex = target(config, DEFAULT_TARGET, &section, options, warnings).await;
     let openai_key =
         options.environment.get("OPENAI_API_KEY").filter(|key| key.starts_with(OPENAI_KEY_PREFIX));
     match vertex {
@@ -174,7 +194,7 @@ async fn default_targets(config: &Config, options: &Options) -> Result<Vec<Arc<T
         let mut section = TargetSection::of(Kind::Openai);
         section.base_url = Some(Spanned::new(0..0, OPENAI_BASE_URL.to_owned()));
         section.api_key = Some(Spanned::new(0..0, "${OPENAI_API_KEY}".to_owned()));
-        targets.push(Arc::new(target(config, OPENAI_TARGET, &section, options).await?));
+        targets.push(Arc::new(target(config, OPENAI_TARGET, &section, options, warnings).await?));
     }
     Ok(targets)
 }
@@ -184,6 +204,7 @@ async fn target(
     name: &str,
     section: &TargetSection,
     options: &Options,
+    warnings: &mut Vec<String>,
 ) -> Result<Target, BuildError> {
     let environment = &options.environment;
     let text = |value: &Option<Spanned<String>>| -> Result<Option<String>, ConfigError> {
@@ -204,8 +225,16 @@ async fn target(
     }
     let mut servers = Vec::new();
     if section.kind == Kind::Openai {
-        builder = builder.base_url(text(&section.base_url)?.unwrap_or_default());
-        builder = match text(&section.api_key)? {
+        let base_url = text(&section.base_url)?.unwrap_or_default();
+        let key = text(&section.api_key)?;
+        if key.is_some() && is_remote_in_the_clear(&base_url) {
+            let span = section.api_key.as_ref().map(Spanned::span);
+            let message = "the key would go to another machine over plain http, where everybody on the way can read it; use https, \
+                           or leave `api_key` out";
+            return Err(config.fault(span, message).into());
+        }
+        builder = builder.base_url(base_url);
+        builder = match key {
             Some(key) => builder.api_key(key),
             None => builder.anonymous(),
         };
@@ -241,6 +270,8 @@ async fn target(
         }
         // Credentials are found once, so that all locations share one token.
         let builder = builder.discover().await.map_err(failed)?;
+        let files = builder.found_credentials().map(|it| it.files().to_vec()).unwrap_or_default();
+        check_files(files, name, warnings).await?;
         for location in &locations {
             let builder = builder.clone().location(location);
             let server = Server::new(&format!("{name}@{location}"), builder.clone().build().map_err(failed)?);
@@ -269,6 +300,60 @@ async fn target(
     })
 }
 
+/// The name that an alias stands for, by way of others. There are no circles: the configuration was checked.
+fn last(aliases: &BTreeMap<String, Spanned<String>>, alias: &str) -> String {
+    let mut name = alias;
+    while let Some(next) = aliases.get(name) {
+        name = next.get_ref();
+    }
+    name.to_owned()
+}
+
+/// Whether a URL leads to another machine without TLS.
+fn is_remote_in_the_clear(url: &str) -> bool {
+    let Ok(url) = url.parse::<http::Uri>() else { return false };
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_here = host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    url.scheme_str() == Some("http") && !is_here
+}
+
+/// Refuses files that decide who the gateway is and that others may write; warns of keys that others may read.
+async fn check_files(
+    files: Vec<PathBuf>,
+    target: &str,
+    warnings: &mut Vec<String>,
+) -> Result<(), BuildError> {
+    let look = move || {
+        let mut found = Vec::new();
+        for (i, path) in files.iter().enumerate() {
+            if let Some(reason) = writable_by_others(path) {
+                return Err(format!("{}: {reason}", shown_path(path)));
+            }
+            // The first is the credential file; a program has to be readable.
+            if i == 0 && readable_by_others(path) {
+                let shown = shown_path(path);
+                found.push(format!(
+                    "{shown}: everybody on this machine may read the credentials; `chmod o-r {shown}`"
+                ));
+            }
+        }
+        Ok(found)
+    };
+    let looked = tokio::task::spawn_blocking(look).await.unwrap_or_else(|error| Err(error.to_string()));
+    match looked {
+        Ok(found) => {
+            for warning in found {
+                if !warnings.contains(&warning) {
+                    warnings.push(warning);
+                }
+            }
+            Ok(())
+        }
+        Err(reason) => Err(BuildError::UnsafeFile { target: target.to_owned(), reason }),
+    }
+}
+
 /// The server's side of TLS.
 fn tls(
     config: &Config,
@@ -285,6 +370,9 @@ fn tls(
             );
             config.fault(Some(path.span()), message)
         })?;
+        if let Some(reason) = writable_by_others(&name) {
+            return Err(config.fault(Some(path.span()), format!("{name}: {reason}")));
+        }
         std::fs::read(&name).map_err(|error| config.fault(Some(path.span()), format!("{name}: {error}")))
     };
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(certificate)?).collect();

@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 use tracing::Span;
 use vertex_chat::Report;
-use vertex_chat_transport::Response;
+use vertex_chat_transport::{LogText, Response};
 use vertex_chat_types::Usage;
 
 use crate::chat::TARGET;
@@ -25,6 +25,9 @@ const DROPPED_MAX: usize = 32;
 /// How much is shown of a word that somebody else has chosen.
 pub(crate) const WORD_CHARS_MAX: usize = 64;
 
+/// How much is shown of a field of a line of text.
+const LINE_CHARS_MAX: usize = 1_024;
+
 /// A request that runs. When it is dropped, it is over, and told of.
 pub(crate) struct Call {
     shared: Arc<Shared>,
@@ -37,7 +40,8 @@ pub(crate) struct Call {
     is_ended: bool,
 }
 
-/// One request, as the access log has it.
+/// One request, as the access log has it. Words of clients and servers are as they came, and cut; [`to_json`](Self::to_json)
+/// and [`to_text`](Self::to_text) escape them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AccessEntry {
@@ -77,6 +81,8 @@ pub struct AccessEntry {
     pub dropped: Vec<String>,
     /// Repairs of the answer, by name.
     pub repaired: Vec<&'static str>,
+    /// The origin of a web page that was refused.
+    pub origin: Option<String>,
     /// The code of what went wrong.
     pub error: Option<String>,
     /// The request's body, if that was asked for; cut.
@@ -112,20 +118,22 @@ impl AccessEntry {
         add("overhead_us", Some(json!(u64::try_from(self.overhead.as_micros()).unwrap_or(u64::MAX))));
         add("dropped", (!self.dropped.is_empty()).then(|| json!(self.dropped)));
         add("repaired", (!self.repaired.is_empty()).then(|| json!(self.repaired)));
+        add("origin", self.origin.as_deref().map(Value::from));
         add("error", self.error.as_deref().map(Value::from));
         add("prompt", self.prompt.as_deref().map(Value::from));
-        Value::Object(fields).to_string()
+        escaped(&Value::Object(fields).to_string())
     }
 
     /// As a line of text.
     #[must_use]
     pub fn to_text(&self) -> String {
+        // What clients and servers have chosen is quoted, so that it stays in its place. A path has no blanks.
         let mut line = format!(
             "{} {} {} {} {} {:.1}ms",
             timestamp(self.time),
-            self.request_id,
-            self.method,
-            self.path,
+            LogText::new(&self.request_id, LINE_CHARS_MAX),
+            LogText::new(&self.method, LINE_CHARS_MAX),
+            LogText::new(&self.path, LINE_CHARS_MAX),
             self.status,
             milliseconds(self.duration)
         );
@@ -133,8 +141,7 @@ impl AccessEntry {
             let _ = write!(line, " {name}={value}");
         };
         if let Some(model) = &self.model {
-            // A name that a client made up: quoted, so that it stays in its line.
-            add("model", &format_args!("{model:?}"));
+            add("model", &quoted(model));
         }
         if let Some(target) = &self.target {
             add("target", target);
@@ -153,27 +160,56 @@ impl AccessEntry {
             add("resent", &self.resent);
         }
         if !self.dropped.is_empty() {
-            add("dropped", &self.dropped.join(","));
+            add("dropped", &quoted(&self.dropped.join(",")));
         }
         if !self.repaired.is_empty() {
             add("repaired", &self.repaired.join(","));
         }
         if let Some(client) = &self.client {
-            add("client", client);
+            add("client", &quoted(client));
+        }
+        if let Some(origin) = &self.origin {
+            add("origin", &quoted(origin));
         }
         if let Some(error) = &self.error {
-            add("error", error);
+            add("error", &quoted(error));
         }
         if let Some(prompt) = &self.prompt {
-            add("prompt", &format_args!("{prompt:?}"));
+            add("prompt", &LogText::new(prompt, usize::MAX).quoted());
         }
         line
     }
 }
 
-/// A word that somebody else has chosen, as it may stand in a log or a message.
+/// JSON has no need to escape what is invisible or changes the direction of text; a log does.
+fn escaped(json: &str) -> String {
+    if json.is_ascii() {
+        return json.to_owned();
+    }
+    let mut out = String::with_capacity(json.len());
+    for character in json.chars() {
+        let shown = LogText::new(character.encode_utf8(&mut [0; 4]), 1).to_string();
+        match shown.chars().eq([character]) {
+            true => out.push(character),
+            false => out.push_str(&format!("\\u{:04x}", u32::from(character))),
+        }
+    }
+    out
+}
+
+/// The beginning of a word that somebody else has chosen, as it is, for an entry of the log.
+pub(crate) fn cut(word: &str, chars_max: usize) -> String {
+    word.chars().take(chars_max).collect()
+}
+
+/// A word that somebody else has chosen, as it may stand in a message.
 pub(crate) fn shown(word: &str, chars_max: usize) -> String {
-    word.chars().filter(|it| !it.is_control()).take(chars_max).collect()
+    LogText::new(word, chars_max).to_string()
+}
+
+/// The same between quotes.
+fn quoted(word: &str) -> LogText<'_> {
+    LogText::new(word, LINE_CHARS_MAX).quoted()
 }
 
 fn timestamp(time: SystemTime) -> String {
@@ -247,7 +283,7 @@ impl Call {
     }
 
     pub(crate) fn failed(&mut self, fault: &Fault) {
-        self.entry.error = Some(shown(fault.code(), WORD_CHARS_MAX));
+        self.entry.error = Some(cut(fault.code(), WORD_CHARS_MAX));
     }
 
     /// A server was asked, with so many requests, of which some were sent again because a connection had ended.
@@ -264,7 +300,7 @@ impl Call {
     /// What became of the request's parameters.
     pub(crate) fn prepared(&mut self, report: &Report) {
         let names = report.dropped().take(DROPPED_MAX);
-        self.entry.dropped = names.map(|it| shown(it, WORD_CHARS_MAX)).collect();
+        self.entry.dropped = names.map(|it| cut(it, WORD_CHARS_MAX)).collect();
     }
 
     /// The request as it was prepared has been answered.

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tracing::Instrument;
 use vertex_chat::params::{Action, Glance, PreparedRequest, Target, prepare, prepare_glanced};
 use vertex_chat::{COMPLETION_BYTES_MAX, CallOptions, ChatRequest, Dialect, Report};
-use vertex_chat_transport::{Body, Clock, Request, Response, is_json, within};
+use vertex_chat_transport::{Body, Clock, LogText, Request, Response, is_json, within};
 use vertex_chat_types::{ApiError, ChatCompletion, ExtraBody, GoogleOptions, Json};
 
 use crate::build::State;
@@ -22,7 +22,7 @@ use crate::heavy::{Heavy, INLINE_BYTES_MAX, INLINE_STEPS_MAX, in_place};
 use crate::patience::Patience;
 use crate::relay::{Relay, malformed_call, no_choices};
 use crate::repair::{Repair, Repairer, Repairs, THOUGHT_TAG, is_malformed_call};
-use crate::route::Try;
+use crate::route::{MODEL_BYTES_MAX, Try};
 
 pub(crate) const TARGET: HeaderName = HeaderName::from_static("x-vertex-chat-target");
 const MODEL: HeaderName = HeaderName::from_static("x-vertex-chat-model");
@@ -195,11 +195,11 @@ async fn prepared(
 fn span(asked: &Asked, place: &Try) -> tracing::Span {
     tracing::info_span!(
         "chat",
-        otel.name = %format_args!("chat {}", place.model),
+        otel.name = format!("chat {}", LogText::new(&place.model, MODEL_BYTES_MAX)),
         otel.kind = "client",
         gen_ai.operation.name = "chat",
         gen_ai.provider.name = if place.target.is_openai { "openai" } else { "gcp.vertex_ai" },
-        gen_ai.request.model = place.model,
+        gen_ai.request.model = LogText::new(&place.model, MODEL_BYTES_MAX).to_string(),
         gen_ai.request.stream = asked.is_stream,
         gen_ai.usage.input_tokens = tracing::field::Empty,
         gen_ai.usage.output_tokens = tracing::field::Empty,

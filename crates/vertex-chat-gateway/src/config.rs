@@ -1,6 +1,6 @@
 //! The configuration: a TOML file, read strictly, its faults told by line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -29,6 +29,8 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct File {
     pub(crate) listen: Option<Spanned<String>>,
+    /// Names by which a gateway without keys may be asked, beside those of this machine.
+    pub(crate) hosts: Vec<Spanned<String>>,
     /// Whether the built-in routes (`gemini-*`, `publisher/model`, `gpt-*`) are there beside the file's.
     pub(crate) default_routes: Option<bool>,
     pub(crate) limits: Limits,
@@ -106,7 +108,7 @@ pub enum AccessFormat {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Cors {
     /// Origins whose pages may ask, or `*`.
-    pub(crate) origins: Vec<String>,
+    pub(crate) origins: Vec<Spanned<String>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -385,6 +387,18 @@ impl Config {
                 return Err(self.fault(None, format!("[limits]: `{name}` is 1 or more{most}")));
             }
         }
+        for host in &file.hosts {
+            let is_name = |it: u8| it.is_ascii_alphanumeric() || b".-:[]".contains(&it);
+            if host.get_ref().is_empty() || !host.get_ref().bytes().all(is_name) {
+                let message =
+                    "a host is a name or an address without scheme, port and path, such as `gateway.local`";
+                return Err(self.fault(Some(host.span()), message));
+            }
+        }
+        for origin in &file.cors.origins {
+            check_origin(origin.get_ref()).map_err(|what| self.fault(Some(origin.span()), what))?;
+        }
+        self.check_names()?;
         for model in &file.models {
             if model.name.get_ref().matches('*').count() > 1 {
                 return Err(self.fault(Some(model.name.span()), "a pattern has one `*`"));
@@ -399,6 +413,43 @@ impl Config {
                 }
                 if let Some(weight) = choice.weight.as_ref().filter(|it| *it.get_ref() == 0) {
                     return Err(self.fault(Some(weight.span()), "a weight is 1 or more"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Names of models and aliases: each leads to one place.
+    fn check_names(&self) -> Result<(), ConfigError> {
+        let file = &self.file;
+        let mut known = BTreeSet::new();
+        for model in &file.models {
+            if !known.insert(model.name.get_ref().as_str()) {
+                let message = format!(
+                    "there are two [[models]] of the name `{}`, and the second would never be asked",
+                    shown_name(model.name.get_ref())
+                );
+                return Err(self.fault(Some(model.name.span()), message));
+            }
+        }
+        for (alias, to) in &file.aliases {
+            if known.contains(alias.as_str()) {
+                let message = format!(
+                    "`{}` is an alias and a name of [[models]], which would never be asked",
+                    shown_name(alias)
+                );
+                return Err(self.fault(Some(to.span()), message));
+            }
+            let mut step = to.get_ref();
+            for _ in 0..=file.aliases.len() {
+                match file.aliases.get(step) {
+                    Some(_) if step == alias => {
+                        let message =
+                            format!("the alias `{}` stands for itself, by way of others", shown_name(alias));
+                        return Err(self.fault(Some(to.span()), message));
+                    }
+                    Some(next) => step = next.get_ref(),
+                    None => break,
                 }
             }
         }
@@ -489,6 +540,48 @@ impl Config {
     }
 }
 
+/// Why an origin can never be one that a browser sends (RFC 6454, section 6.2: scheme, host and port, in lower case).
+fn check_origin(origin: &str) -> Result<(), String> {
+    let wrong = |what: &str| {
+        Err(format!(
+            "no page has this origin: {what}; an origin is a scheme, a host and a port that is not the scheme's own, such as \
+             `https://app.example.com`, or `*` for all"
+        ))
+    };
+    if matches!(origin, "*" | "null") {
+        return Ok(());
+    }
+    let Some((scheme, rest)) = origin.split_once("://") else { return wrong("it has no scheme") };
+    if rest.contains('*') {
+        return wrong("patterns are not known");
+    }
+    if origin.chars().any(char::is_uppercase) {
+        return wrong("it has upper-case letters");
+    }
+    if rest.contains(['/', '?', '#', '@']) {
+        return wrong("it has more than scheme, host and port");
+    }
+    let is_scheme = scheme.bytes().all(|it| it.is_ascii_alphanumeric() || b"+-.".contains(&it));
+    if !is_scheme || !scheme.starts_with(|it: char| it.is_ascii_alphabetic()) {
+        return wrong("its scheme is none");
+    }
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (rest, None),
+    };
+    let is_address = host.starts_with('[') && host.ends_with(']');
+    let is_name = host.bytes().all(|it| it.is_ascii_alphanumeric() || b"-._".contains(&it));
+    if host.is_empty() || !(is_name || is_address) {
+        return wrong("its host is none; write names of other scripts in Punycode");
+    }
+    match port {
+        Some(port) if port.parse::<u16>().is_err() => wrong("its port is none"),
+        Some("443") if scheme == "https" => wrong("browsers leave the port 443 of https out"),
+        Some("80") if scheme == "http" => wrong("browsers leave the port 80 of http out"),
+        _ => Ok(()),
+    }
+}
+
 /// What the reader of TOML says, without the values that it quotes: one of them may be a key in the wrong place.
 fn without_values(message: &str) -> String {
     let mut out = String::with_capacity(message.len());
@@ -566,6 +659,49 @@ mod tests {
             "vertex-gemini-2",
         );
         refused("[[models]]\nname = \"x\"\nto = [{ target = \"a\" }]", ":3:18", "no [targets.a]");
+        for (origin, expected) in [
+            ("app.example.com", "no scheme"),
+            ("https://app.example.com/", "more than scheme"),
+            ("https://app.example.com/app", "more than scheme"),
+            ("https://*.example.com", "patterns"),
+            ("https://App.example.com", "upper-case"),
+            ("HTTPS://app.example.com", "upper-case"),
+            ("https://app.example.com:443", "443"),
+            ("http://app.example.com:80", "80"),
+            ("https://app.example.com:x", "port"),
+            ("https://", "host"),
+            ("https://me@app.example.com", "more than scheme"),
+            ("https://exämple.com", "Punycode"),
+            ("", "no scheme"),
+        ] {
+            refused(&format!("[cors]\norigins = [\"{origin}\"]"), ":2:12", expected);
+        }
+        let good = [
+            "*",
+            "null",
+            "https://app.example.com",
+            "http://localhost:3000",
+            "http://[::1]:80",
+            "https://a.b:8443",
+        ];
+        for origin in good.into_iter().chain(["chrome-extension://abcdef", "tauri://localhost"]) {
+            let is_80 = origin == "http://[::1]:80";
+            assert_eq!(
+                Config::parse("g.toml", &format!("[cors]\norigins = [\"{origin}\"]")).is_err(),
+                is_80,
+                "{origin}"
+            );
+        }
+        refused("hosts = [\"http://x\"]", ":1:10", "without scheme");
+        let two = "[targets.a]\nkind = \"vertex\"\n[[models]]\nname = \"x\"\nto = [{ target = \"a\" }]\n";
+        refused(
+            &format!("{two}[[models]]\nname = \"x\"\nto = [{{ target = \"a\" }}]"),
+            ":7:8",
+            "two [[models]]",
+        );
+        refused(&format!("{two}[aliases]\nx = \"y\""), ":7:5", "an alias and a name");
+        refused("[aliases]\nx = \"x\"", ":2:5", "stands for itself");
+        refused("[aliases]\nx = \"y\"\ny = \"z\"\nz = \"x\"", ":2:5", "stands for itself");
         refused("[limits]\nconnections_max = 0", "", "`connections_max` is 1 or more");
         refused("[limits]\nkeep_alive_seconds = 301", "", "at most 300");
         let target = "[targets.a]\nkind = \"vertex\"\n[[models]]\n";

@@ -13,6 +13,8 @@ use vertex_chat_transport::{Response, TransportError};
 /// OpenAI's libraries ask here whether to try again; the gateway has done so already.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
+/// The longest wait that a client is asked for, whatever a server says: some say `inf`.
+pub const RETRY_AFTER_SENT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The code of a request that takes too much work to prepare.
 const TOO_COMPLEX: &str = "request_too_complex";
 /// Part of the sentence with which the shared host refuses a dedicated endpoint.
@@ -143,7 +145,9 @@ impl Fault {
 
     fn of_api(api: &ApiError, status: Option<StatusCode>, hint: &str) -> Self {
         let told = api.status().and_then(|it| StatusCode::from_u16(it).ok());
-        let status = status.filter(|it| !it.is_success()).or(told).filter(|it| it.as_u16() >= 400);
+        // RFC 9110 has statuses of three digits from 100 to 599; some servers have others.
+        let status =
+            status.filter(|it| !it.is_success()).or(told).filter(|it| (400..600).contains(&it.as_u16()));
         let status = status.unwrap_or(StatusCode::BAD_GATEWAY);
         let separator = if hint.is_empty() { "" } else { "; " };
         let words =
@@ -175,7 +179,7 @@ impl Fault {
             retry_after: None,
             forbids_retry: false,
             is_upstream: true,
-            is_worth_another: matches!(status.as_u16(), 401 | 403 | 404 | 408 | 429 | 499 | 500..),
+            is_worth_another: matches!(status.as_u16(), 401 | 403 | 404 | 408 | 429 | 499 | 500..=599),
         }
     }
 
@@ -245,6 +249,7 @@ impl Fault {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(wait) = self.retry_after {
             // Whole seconds, rounded up: who comes too early comes again.
+            let wait = wait.min(RETRY_AFTER_SENT_MAX);
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

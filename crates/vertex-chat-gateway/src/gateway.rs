@@ -1,15 +1,15 @@
 //! The gateway: an exchange, and what is around a request for a completion.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CONTENT_TYPE, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CONTENT_TYPE, HOST, ORIGIN, VARY,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -25,7 +25,7 @@ use vertex_chat_transport::{
 use vertex_chat_types::{Model, ModelList};
 
 use crate::build::{BuildError, State};
-use crate::call::{AccessEntry, Call, WORD_CHARS_MAX, shown};
+use crate::call::{AccessEntry, Call, WORD_CHARS_MAX, cut, shown};
 use crate::config::Config;
 use crate::fault::Fault;
 use crate::heavy::Heavy;
@@ -36,6 +36,8 @@ use crate::metrics::Metrics;
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// How much of a request's body is logged, where that is asked for.
 pub const PROMPT_BYTES_MAX: usize = 64 << 10;
+/// How much of a method is logged, in characters. HTTP's own have seven at most.
+const METHOD_CHARS_MAX: usize = 16;
 /// How much of a path is logged, in characters.
 const PATH_CHARS_MAX: usize = 256;
 /// How long a connection on which nothing runs stays open when the gateway ends, for a request that is on its way.
@@ -59,6 +61,8 @@ pub(crate) struct Shared {
     /// Whether others can reach it, so that it is never to be without keys.
     wants_keys: AtomicBool,
     is_draining: AtomicBool,
+    /// The address of this machine's own at which it listens, so that pages of other names are to be kept away.
+    loopback: OnceLock<IpAddr>,
 }
 
 /// Of a request that was let in by its head, before its body was read: whose it is.
@@ -165,6 +169,7 @@ impl Gateway {
             is_warming: AtomicBool::new(false),
             wants_keys: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
+            loopback: OnceLock::new(),
         })))
     }
 
@@ -265,9 +270,18 @@ impl Gateway {
         ))
     }
 
+    /// What is no fault of the configuration, and should be put right: in lines for a person.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.0.state().warnings.clone()
+    }
+
     /// Serves until `shutdown` is done. Then nothing new is accepted, `/readyz` says no, and what runs has the time that
     /// the configuration gives it.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        if let Some(address) = listener.local_addr().ok().filter(|it| it.ip().is_loopback()) {
+            let _ = self.0.loopback.set(address.ip());
+        }
         let state = self.0.state();
         let mut options = ServeOptions::default();
         options.request_bytes_max = state.limits.request_bytes_max;
@@ -337,7 +351,8 @@ impl Gateway {
         match answer {
             Some(answer) if request.method() == Method::GET => answer,
             _ => {
-                let message = format!("{} is not for {path}; use {allowed}", request.method());
+                let method = shown(request.method().as_str(), METHOD_CHARS_MAX);
+                let message = format!("{method} is not for {path}; use {allowed}");
                 let fault = Fault::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
                 let mut response = self.refused(request, client, fault);
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
@@ -348,12 +363,20 @@ impl Gateway {
 
     /// Whose request it is, by its head; or the answer of one that goes no further.
     fn admit(&self, head: &Parts) -> Result<Option<String>, Box<Response>> {
+        let state = self.0.state();
+        if let Some(own) = self.0.loopback.get().filter(|_| state.keys.is_empty()) {
+            check_host(head, *own, &state).map_err(|fault| Box::new(self.call(head, None).refuse(fault)))?;
+        }
         if matches!(head.uri.path(), "/livez" | "/readyz") {
             return Ok(None);
         }
-        let state = self.0.state();
         if let Err(fault) = check_origin(&head.headers, &state) {
-            return Err(Box::new(self.call(head, None).refuse(fault)));
+            let mut call = self.call(head, None);
+            call.entry.origin = head
+                .headers
+                .get(ORIGIN)
+                .map(|it| cut(&String::from_utf8_lossy(it.as_bytes()), WORD_CHARS_MAX));
+            return Err(Box::new(call.refuse(fault)));
         }
         if head.method == Method::OPTIONS && head.headers.contains_key(ORIGIN) {
             return Err(Box::new(preflight()));
@@ -396,6 +419,7 @@ impl Gateway {
         let code = match refusal {
             Refusal::TooLarge(_) => "request_too_large",
             Refusal::TooSlow => "request_timeout",
+            Refusal::Malformed(_) => "malformed_request",
             _ => "request_incomplete",
         };
         self.call(head, None).refuse(Fault::new(refusal.status(), code, refusal.to_string()))
@@ -407,8 +431,8 @@ impl Gateway {
             time: self.0.clock.wall(),
             request_id: request_id(&head.headers),
             client,
-            method: head.method.to_string(),
-            path: shown(head.uri.path(), PATH_CHARS_MAX),
+            method: cut(head.method.as_str(), METHOD_CHARS_MAX),
+            path: cut(head.uri.path(), PATH_CHARS_MAX),
             model: None,
             target: None,
             upstream_model: None,
@@ -422,6 +446,7 @@ impl Gateway {
             overhead: Duration::ZERO,
             dropped: Vec::new(),
             repaired: Vec::new(),
+            origin: None,
             error: None,
             prompt: None,
         };
@@ -481,13 +506,52 @@ fn is_allowed(origin: &HeaderValue, state: &State) -> bool {
 /// is open, whether or not they let it read the answer.
 fn check_origin(headers: &HeaderMap, state: &State) -> Result<(), Fault> {
     match headers.get(ORIGIN) {
-        Some(origin) if !is_allowed(origin, state) => Err(Fault::new(
-            StatusCode::FORBIDDEN,
-            "origin_not_allowed",
-            "requests of web pages are not allowed from this origin; add it to `origins` in [cors]",
-        )),
+        Some(origin) if !is_allowed(origin, state) => {
+            let origin = shown_bytes(origin.as_bytes());
+            let message = format!(
+                "requests of web pages are not allowed from the origin `{origin}`; add it to `origins` in [cors]"
+            );
+            Err(Fault::new(StatusCode::FORBIDDEN, "origin_not_allowed", message))
+        }
         _ => Ok(()),
     }
+}
+
+/// Without keys, a gateway on an address of this machine's own answers only to names of this machine and to those that the
+/// configuration has: a page can have its own name resolve to this machine (DNS rebinding), and would then read everything.
+fn check_host(head: &Parts, own: IpAddr, state: &State) -> Result<(), Fault> {
+    let named = head.headers.get(HOST).map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
+    // The form with a whole URL goes before the header (RFC 9112, section 3.2.2).
+    let Some(authority) = head.uri.authority().map(|it| it.as_str().to_owned()).or(named) else {
+        // HTTP/1.0, which no browser speaks.
+        return Ok(());
+    };
+    let host = without_port(&authority).to_ascii_lowercase();
+    let bare = host.trim_matches(['[', ']']);
+    let is_own = bare == "localhost"
+        || bare.ends_with(".localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback() || ip == own)
+        || state.hosts.iter().any(|it| it.trim_matches(['[', ']']) == bare);
+    if is_own {
+        return Ok(());
+    }
+    let message = format!(
+        "the gateway has no keys and answers to names of this machine only, of which `{}` is none; add it to `hosts`, or add [keys]",
+        shown(&host, WORD_CHARS_MAX)
+    );
+    Err(Fault::new(StatusCode::FORBIDDEN, "host_not_allowed", message))
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|it| it.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+/// A header's value, as it may stand in a log or a message.
+fn shown_bytes(value: &[u8]) -> String {
+    shown(&String::from_utf8_lossy(value), WORD_CHARS_MAX)
 }
 
 fn preflight() -> Response {

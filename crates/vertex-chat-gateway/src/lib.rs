@@ -49,6 +49,7 @@ pub use config::{
     REQUESTS_MAX,
 };
 pub use cool_down::{COOL_DOWN, COOL_DOWN_MAX, COOL_DOWNS_MAX};
+pub use fault::RETRY_AFTER_SENT_MAX;
 pub use gateway::{Gateway, LINGER, Options, PROMPT_BYTES_MAX, REQUEST_ID_BYTES_MAX};
 pub use keys::{hash_key, new_key};
 pub use places::{Place, Places};

@@ -336,6 +336,11 @@ impl Work {
         }
         let had_role = self.progress.has_begun();
         let changed = self.repairer.chunk(&mut chunk, data.unwrap_or_default());
+        if let Some(what) = self.repairer.too_many {
+            let message = format!("the model's server sent too many {what} in one answer: more than 128");
+            self.fail(Fault::upstream("upstream_too_large", message));
+            return;
+        }
         self.progress.note(&chunk);
         if self.chunks == 0 {
             self.call.first_token();

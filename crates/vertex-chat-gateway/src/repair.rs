@@ -127,9 +127,9 @@ impl fmt::Debug for Repairs {
     }
 }
 
-/// The most calls of one choice whose pieces are told apart; those of a further one go to the last.
+/// The most calls of one choice whose pieces are told apart; a further one ends the stream with an error.
 const CALLS_MAX: usize = vertex_chat_types::TOOL_CALLS_MAX;
-/// The most choices of one stream that are told apart; a further one counts as the last.
+/// The most choices of one stream that are told apart; a further one ends the stream with an error.
 const CHOICES_MAX: usize = vertex_chat_types::CHOICES_MAX;
 /// The tag in which thoughts are asked for, so that they can be told from the answer.
 pub(crate) const THOUGHT_TAG: &str = "think";
@@ -151,6 +151,8 @@ pub(crate) struct Repairer {
     /// Whether thoughts come in tags that we asked for.
     tagged: bool,
     choices: Vec<ChoiceState>,
+    /// Of what there was more than can be told apart.
+    pub(crate) too_many: Option<&'static str>,
     /// What the upstream said of usage last.
     pub(crate) usage: Option<Usage>,
     /// Whether the usage chunk has been sent.
@@ -186,6 +188,7 @@ impl Repairer {
             include_usage: false,
             tagged: false,
             choices: Vec::new(),
+            too_many: None,
             usage: None,
             usage_sent: false,
         }
@@ -429,14 +432,18 @@ impl Repairer {
         }
         let number = choice.index.unwrap_or(0);
         let mut choices = std::mem::take(&mut self.choices);
-        let place = choices.iter().position(|it| it.number == number).unwrap_or_else(|| {
-            if choices.len() < CHOICES_MAX {
-                let tags = self.tags();
-                choices.push(ChoiceState { number, tags, ..ChoiceState::default() });
+        let known = choices.iter().position(|it| it.number == number);
+        match known {
+            None if choices.len() >= CHOICES_MAX => self.too_many = Some("choices"),
+            known => {
+                let place = known.unwrap_or_else(|| {
+                    let tags = self.tags();
+                    choices.push(ChoiceState { number, tags, ..ChoiceState::default() });
+                    choices.len() - 1
+                });
+                self.piece(choice, &mut choices[place]);
             }
-            choices.len() - 1
-        });
-        self.piece(choice, &mut choices[place]);
+        }
         self.choices = choices;
     }
 
@@ -502,8 +509,12 @@ impl Repairer {
             (id, _) => state.calls.iter().rposition(|it| it.id == id),
         };
         let known = known.filter(|place| !(taken.contains(place) && is_named(call)));
-        let is_first = known.is_none() && state.calls.len() < CALLS_MAX;
-        let place = known.unwrap_or_else(|| state.calls.len().min(CALLS_MAX - 1));
+        let is_first = known.is_none();
+        let place = known.unwrap_or(state.calls.len());
+        if place >= CALLS_MAX {
+            self.too_many = Some("tool calls");
+            return;
+        }
         if is_first {
             if id.is_empty() && self.does(Repair::ToolCallIndex) {
                 call.id = Some(self.call_id(state.number, place));

@@ -42,8 +42,9 @@ use memchr::{memchr, memchr2};
 
 pub use encode::{encode, encode_comment, encode_named};
 
-/// The most bytes of data in one event, and of one line of a field, by default.
-pub const EVENT_BYTES_MAX: usize = 8 << 20;
+/// The most bytes of data in one event, and of one line of a field, by default. As much as a whole answer may have: a
+/// generated picture comes in one event, and one of 4K has some 20 MB of base64.
+pub const EVENT_BYTES_MAX: usize = 64 << 20;
 /// The most bytes of a stray line that are kept.
 pub const STRAY_BYTES_MAX: usize = 16 << 10;
 /// The most bytes that an idle decoder keeps allocated after a large event.

@@ -41,6 +41,7 @@ mod body;
 mod client;
 mod clock;
 mod error;
+mod log_text;
 mod retry;
 #[cfg(feature = "serve")]
 pub mod serve;
@@ -61,6 +62,7 @@ pub use client::{
 pub use clock::SystemClock;
 pub use clock::{Clock, SimulatedClock, Sleep};
 pub use error::{Sent, TransportError, TransportErrorKind};
+pub use log_text::LogText;
 pub use retry::{RETRY_AFTER_MAX, RetryBudget, RetryPolicy, is_retryable_status, retry_after};
 pub use timeouts::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Timeouts, send_within, within};
 

@@ -10,9 +10,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONNECTION;
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
+use http::uri::Authority;
+use http::{HeaderValue, StatusCode, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -112,6 +113,8 @@ pub enum Refusal {
     TooSlow,
     /// Its body broke off.
     Incomplete,
+    /// Its head breaks a rule of HTTP on which servers and proxies must not differ.
+    Malformed(&'static str),
 }
 
 impl Refusal {
@@ -121,7 +124,7 @@ impl Refusal {
         match self {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Incomplete => StatusCode::BAD_REQUEST,
+            Self::Incomplete | Self::Malformed(_) => StatusCode::BAD_REQUEST,
         }
     }
 }
@@ -132,6 +135,7 @@ impl fmt::Display for Refusal {
             Self::TooLarge(max) => write!(f, "the request body is larger than {max} bytes"),
             Self::TooSlow => write!(f, "the request body did not come within {} s", BODY_TIMEOUT.as_secs()),
             Self::Incomplete => f.write_str("the request body broke off"),
+            Self::Malformed(what) => write!(f, "the request is not HTTP as it should be: {what}"),
         }
     }
 }
@@ -260,6 +264,12 @@ impl Shared {
     ) -> Result<http::Response<Body>, crate::TransportError> {
         let (mut head, body) = request.into_parts();
         head.extensions.insert(Peer(peer));
+        if let Some(what) = malformed(&head) {
+            let mut response = (self.options.refuse)(&Refusal::Malformed(what), &head);
+            // What follows may not be where the client thinks it is.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            return Ok(response);
+        }
         let mut response = match (self.options.admit)(&mut head) {
             Some(answer) => answer,
             None => {
@@ -275,6 +285,33 @@ impl Shared {
         }
         Ok(response)
     }
+}
+
+/// What is wrong with a request's head by the rules on which a proxy in front may judge differently: which host is asked, and
+/// where the body ends (RFC 9112, sections 3.2 and 6.3).
+fn malformed(head: &Parts) -> Option<&'static str> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Some("it has two `Host` headers");
+    }
+    let is_authority = |it: &HeaderValue| {
+        let text = it.to_str().unwrap_or_default();
+        text.is_empty() || (!text.contains('@') && text.parse::<Authority>().is_ok())
+    };
+    match host {
+        None if head.version == Version::HTTP_11 => return Some("it has no `Host` header"),
+        Some(host) if !is_authority(host) => return Some("its `Host` header is no host"),
+        _ => {}
+    }
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        let is_chunked = coding.to_str().is_ok_and(|it| it.trim().eq_ignore_ascii_case("chunked"));
+        if codings.next().is_some() || !is_chunked || head.version != Version::HTTP_11 {
+            return Some("its `Transfer-Encoding` is another than `chunked`");
+        }
+    }
+    None
 }
 
 /// A request's body, whole; copied only when it comes in more than one piece, and then once.

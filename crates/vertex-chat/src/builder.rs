@@ -80,7 +80,7 @@ enum Given {
     Json(Secret),
     Token(Secret),
     ApiKey(Secret),
-    Found(Credentials),
+    Found(Box<Credentials>),
     Source(Arc<dyn TokenSource>),
 }
 
@@ -216,7 +216,7 @@ impl ClientBuilder {
     /// Credentials that were found before.
     #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
-        self.credentials = Given::Found(credentials);
+        self.credentials = Given::Found(Box::new(credentials));
         self
     }
 
@@ -339,7 +339,7 @@ impl ClientBuilder {
                 self.credentials_options().find_off_worker().await.map_err(Error::credentials)?
             }
             _ => match self.given()? {
-                Some(Use::Google(found)) => found,
+                Some(Use::Google(found)) => *found,
                 _ => return Ok(self),
             },
         };
@@ -355,8 +355,17 @@ impl ClientBuilder {
                 result => result.map_err(Error::credentials)?,
             }
         }
-        self.credentials = Given::Found(found);
+        self.credentials = Given::Found(Box::new(found));
         Ok(self)
+    }
+
+    /// The credentials that [`discover`](Self::discover) has found, or that were given found.
+    #[must_use]
+    pub fn found_credentials(&self) -> Option<&Credentials> {
+        match &self.credentials {
+            Given::Found(found) => Some(&**found),
+            _ => None,
+        }
     }
 
     /// The base URL, if requests go by one.
@@ -459,12 +468,14 @@ impl ClientBuilder {
                 }
                 found.clone()
             }
-            Given::File(path) => options.from_file(path).map_err(Error::credentials)?,
+            Given::File(path) => Box::new(options.from_file(path).map_err(Error::credentials)?),
             Given::Json(json) => {
-                options.from_json(json.expose().as_bytes(), "the given JSON").map_err(Error::credentials)?
+                let found = options.from_json(json.expose().as_bytes(), "the given JSON");
+                Box::new(found.map_err(Error::credentials)?)
             }
             Given::Token(token) => {
-                options.from_token(token.clone(), "the given token").map_err(Error::credentials)?
+                let found = options.from_token(token.clone(), "the given token");
+                Box::new(found.map_err(Error::credentials)?)
             }
         };
         Ok(Some(Use::Google(found)))
@@ -474,7 +485,10 @@ impl ClientBuilder {
     fn google_credentials(&self) -> Result<Option<Chosen>, Error> {
         match self.given()? {
             Some(given) => given.chosen(),
-            None => Use::Google(self.credentials_options().find().map_err(Error::credentials)?).chosen(),
+            None => {
+                let found = self.credentials_options().find().map_err(Error::credentials)?;
+                Use::Google(Box::new(found)).chosen()
+            }
         }
     }
 
@@ -491,9 +505,10 @@ impl ClientBuilder {
         match (Shape::of(&url).wants_google_token(&url, DEFAULT_UNIVERSE), key) {
             // Google's page has people put an access token there.
             (true, Some(key)) if !is_openai_key(key.expose()) => {
-                Use::Google(options.from_token(key, "OPENAI_API_KEY").map_err(Error::credentials)?).chosen()
+                let found = options.from_token(key, "OPENAI_API_KEY").map_err(Error::credentials)?;
+                Use::Google(Box::new(found)).chosen()
             }
-            (true, _) => Use::Google(options.find().map_err(Error::credentials)?).chosen(),
+            (true, _) => Use::Google(Box::new(options.find().map_err(Error::credentials)?)).chosen(),
             (false, Some(key)) => Use::ApiKey(key).chosen(),
             (false, None) => Ok(None),
         }
@@ -534,7 +549,7 @@ impl ClientBuilder {
 enum Use {
     Nobody,
     ApiKey(Secret),
-    Google(Credentials),
+    Google(Box<Credentials>),
     Source(Arc<dyn TokenSource>),
 }
 

@@ -13,7 +13,7 @@ use tracing::{Instrument, Span};
 use vertex_chat_auth::{AccessToken, TokenSource};
 use vertex_chat_params::{Dialect, Policy, PreparedRequest, Report, Rewrites, Target, prepare_in_place};
 use vertex_chat_transport::{
-    Body, Clock, Exchange, NewConnection, Request, RetryPolicy, Sent, Timeouts, TransportError,
+    Body, Clock, Exchange, LogText, NewConnection, Request, RetryPolicy, Sent, Timeouts, TransportError,
     TransportErrorKind, is_retryable_status, retry_after, send_within, within,
 };
 use vertex_chat_types::{ApiError, ChatCompletion, ChatRequest, ParseError};
@@ -255,7 +255,7 @@ impl Client {
             "error.type" = tracing::field::Empty,
         );
         if let Some(model) = request.model.as_deref() {
-            span.record("gen_ai.request.model", model);
+            span.record("gen_ai.request.model", foreign(model).as_str());
         }
         span
     }
@@ -551,20 +551,26 @@ pub(crate) fn read_completion(body: &[u8]) -> Result<ChatCompletion, Error> {
     }
 }
 
+/// A word of a caller's or a server's for a span.
+fn foreign(word: &str) -> String {
+    const CHARS_MAX: usize = 256;
+    LogText::new(word, CHARS_MAX).to_string()
+}
+
 /// Writes what an answer tells about itself into its span.
 pub(crate) fn record(span: &Span, completion: &ChatCompletion) {
     if span.is_disabled() {
         return;
     }
     if let Some(id) = completion.id.as_deref() {
-        span.record("gen_ai.response.id", id);
+        span.record("gen_ai.response.id", foreign(id).as_str());
     }
     if let Some(model) = completion.model.as_deref() {
-        span.record("gen_ai.response.model", model);
+        span.record("gen_ai.response.model", foreign(model).as_str());
     }
     let reasons: Vec<_> =
         completion.choices.iter().filter_map(|it| it.finish_reason.get().map(ToString::to_string)).collect();
-    span.record("gen_ai.response.finish_reasons", reasons.join(","));
+    span.record("gen_ai.response.finish_reasons", foreign(&reasons.join(",")).as_str());
     if let Some(usage) = &completion.usage {
         span.record("gen_ai.usage.input_tokens", usage.prompt_tokens.unwrap_or(0));
         span.record("gen_ai.usage.output_tokens", usage.completion_tokens.unwrap_or(0));

@@ -12,6 +12,7 @@ use vertex_chat_compare::batch::{
 use vertex_chat_compare::{Imports, Plan, Scoring, Settings, Target, rfc3339};
 
 use super::{PromptArguments, check_files, common_parameters, given, prices, prompts, usage, write_whole};
+use crate::replace::Output;
 use crate::{Failure, out};
 
 /// How many changes are told of.
@@ -122,6 +123,7 @@ pub(crate) fn export(arguments: &ExportArguments) -> Result<(), Failure> {
     }
     let path = &arguments.vertex_batch;
     check_files(&[path], &given(&[&arguments.job.prompts.prompts]))?;
+    Output::Batch.check(path)?;
     let mut lines = Vec::new();
     let mut changes = std::collections::BTreeMap::<String, u64>::new();
     let mut bytes = 0;
