@@ -21,7 +21,7 @@ use rustix::net::{
 use tokio::net::TcpListener;
 use vertex_chat::auth::shown_path;
 
-use crate::serve::bind;
+use crate::serve::{bind, cannot_listen};
 use crate::{Failure, out};
 
 /// How long a process may take to hand its socket over.
@@ -43,7 +43,7 @@ pub(crate) async fn take(path: &Path, address: SocketAddr) -> Result<TcpListener
     let offered: std::io::Result<Offered> = taking.await.map_err(|error| cannot(&error))?;
     let socket = match offered.map_err(|error| cannot(&error))? {
         Offered::Socket(socket) => socket,
-        Offered::Nothing => return bind(address).await,
+        Offered::Nothing => return bind(address).map_err(|error| cannot_listen(address, &error)),
         // The other process drains, and closes its own socket in a moment.
         Offered::Ended => return bind_soon(address).await,
     };
@@ -66,15 +66,14 @@ enum Offered {
 async fn bind_soon(address: SocketAddr) -> Result<TcpListener, Failure> {
     let tries = HANDOVER_TIMEOUT.as_millis() / ACCEPT_PAUSE.as_millis();
     for _ in 0..tries {
-        match TcpListener::bind(address).await {
+        match bind(address) {
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
-            Err(_) => break,
-            Ok(listener) => return Ok(listener),
+            bound => return bound.map_err(|error| cannot_listen(address, &error)),
         }
     }
-    bind(address).await
+    bind(address).map_err(|error| cannot_listen(address, &error))
 }
 
 /// Refuses a path where there is something else than a socket, which would be lost.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use vertex_chat::Environment;
 use vertex_chat::auth::{shown_path, writable_by_others};
 use vertex_chat_gateway::{AccessEntry, AccessFormat, Config, Gateway, Options};
@@ -16,6 +16,9 @@ use crate::{Failure, out};
 
 /// How often the configuration file is looked at for changes.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
+/// How many connections may wait to be accepted. The system has a limit of its own, mostly 4,096; past it connections are lost
+/// and come again a second later.
+const BACKLOG: u32 = 4_096;
 /// After how long a configuration file that is being read is reported as hanging.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -72,13 +75,12 @@ pub(crate) fn key() -> Result<(), Failure> {
 }
 
 pub(crate) async fn run(arguments: ServeArguments, interrupts: &mut Interrupts) -> Result<(), Failure> {
-    #[cfg(unix)]
-    raise_open_files();
+    let open_files = raise_open_files();
     let embedded = match arguments.emulator {
         true => Some(Embedded::start(arguments.credentials.as_deref(), false, Duration::ZERO).await?),
         false => None,
     };
-    let result = serve(&arguments, embedded.as_ref(), interrupts).await;
+    let result = serve(&arguments, embedded.as_ref(), open_files, interrupts).await;
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }
@@ -88,12 +90,22 @@ pub(crate) async fn run(arguments: ServeArguments, interrupts: &mut Interrupts) 
 async fn serve(
     arguments: &ServeArguments,
     embedded: Option<&Embedded>,
+    open_files: Option<usize>,
     interrupts: &mut Interrupts,
 ) -> Result<(), Failure> {
     let config = interrupts.end(configuration(arguments, embedded)).await?;
     let environment = Environment::process();
     let wrong = |error: &dyn std::fmt::Display| Failure::Configuration(error.to_string());
     let mut options = Options::new().environment(environment.clone());
+    if let Some(files) = open_files {
+        // The embedded emulator is the far end of the gateway's connections, and has its files in this process too.
+        let files = if embedded.is_some() {
+            files - (files / 3).min(vertex_chat_emulator::CONNECTIONS_MAX)
+        } else {
+            files
+        };
+        options = options.open_files_max(files);
+    }
     if let Some(embedded) = embedded {
         options = embedded.options(options);
     }
@@ -137,6 +149,12 @@ async fn serve(
     let scheme = if config.has_tls() { "https" } else { "http" };
     // In one write: who reads no more than the address may have left when there is more.
     let key = if config.wants_keys() { "" } else { "\nexport OPENAI_API_KEY=unused" };
+    if let Some(files) = open_files {
+        let connections = gateway.connections_max();
+        out::note(format_args!(
+            "at most {connections} connections of clients; the limit of open files is {files}"
+        ));
+    }
     out::line(format_args!("export OPENAI_BASE_URL={scheme}://{address}/v1{key}"))?;
     let warm = gateway.clone();
     tokio::spawn(async move {
@@ -210,13 +228,21 @@ async fn listener(arguments: &ServeArguments, address: SocketAddr) -> Result<Tcp
     }
     #[cfg(not(unix))]
     let _ = arguments;
-    bind(address).await
+    bind(address).map_err(|error| cannot_listen(address, &error))
+}
+
+pub(crate) fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Failure {
+    Failure::Local(format!("cannot listen on {address}: {error}"))
 }
 
 /// A new listening socket.
-pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|error| Failure::Local(format!("cannot listen on {address}: {error}")))
+pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As tokio's own listeners on Unix do: a port can be had again at once after the end of a process.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// What tells that a file is another than before, without reading it. `None` for what is no file: a pipe can be read once,
@@ -320,11 +346,18 @@ async fn asked_to_end(interrupts: &mut Interrupts) {
     out::note("ending: what runs is finished, nothing new is taken; once more ends at once");
 }
 
-/// Has as many files open as the system allows: the usual 1,024 are less than the connections that may come.
+/// Has as many files open as the system allows: the usual 1,024 are less than the connections that may come. How many that
+/// are, if there is a limit.
 #[cfg(unix)]
-fn raise_open_files() {
+fn raise_open_files() -> Option<usize> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     let _ = setrlimit(Resource::Nofile, limit);
+    getrlimit(Resource::Nofile).current.and_then(|it| usize::try_from(it).ok())
+}
+
+#[cfg(not(unix))]
+fn raise_open_files() -> Option<usize> {
+    None
 }

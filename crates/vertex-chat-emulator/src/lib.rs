@@ -142,6 +142,8 @@ pub use performance::{
 #[cfg(feature = "proxy")]
 pub use proxy::{PROXY_CONNECTIONS_MAX, RunningProxy};
 pub use quirks::Quirk;
+/// The most connections at once.
+pub use vertex_chat_transport::serve::CONNECTIONS_MAX;
 
 use course::{Course, Observed};
 use faults::FAULTS_MAX;

@@ -170,7 +170,7 @@ impl State {
 fn client(options: &Options) -> ClientBuilder {
     Client::builder()
         .environment(options.environment.clone())
-        .connector(Arc::clone(&options.connector))
+        .connector(options.connector_or_default())
         .clock(Arc::clone(&options.clock))
 }
 

@@ -8,9 +8,10 @@ use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 use tracing::Span;
 use vertex_chat::Report;
-use vertex_chat_transport::{LogText, Response};
+use vertex_chat_transport::{BodyLimit, LogText, Response};
 use vertex_chat_types::Usage;
 
+use crate::admission::Running;
 use crate::chat::TARGET;
 use crate::fault::Fault;
 use crate::gateway::{REQUEST_ID, Shared};
@@ -38,6 +39,8 @@ pub(crate) struct Call {
     pub(crate) entry: AccessEntry,
     /// Whether it has come to an end, so that a drop is not the client's leaving.
     is_ended: bool,
+    /// What it counts as while it runs.
+    pub(crate) running: Option<Arc<Running>>,
 }
 
 /// One request, as the access log has it. Words of clients and servers are as they came, and cut; [`to_json`](Self::to_json)
@@ -224,12 +227,25 @@ impl Call {
     pub(crate) fn new(shared: Arc<Shared>, entry: AccessEntry) -> Self {
         let started = shared.clock.monotonic();
         shared.metrics.in_flight.inc();
-        Self { shared, started, waited: Duration::ZERO, span: Span::none(), entry, is_ended: false }
+        Self {
+            shared,
+            started,
+            waited: Duration::ZERO,
+            span: Span::none(),
+            entry,
+            is_ended: false,
+            running: None,
+        }
     }
 
     /// The threads for what would keep the workers from other clients.
     pub(crate) fn heavy(&self) -> Heavy {
         self.shared.heavy.clone()
+    }
+
+    /// What bounds the bytes of its bodies.
+    pub(crate) fn bodies(&self) -> &BodyLimit {
+        self.running.as_ref().map_or(self.shared.admissions.bodies(), |it| it.bodies())
     }
 
     pub(crate) fn elapsed(&self) -> Duration {

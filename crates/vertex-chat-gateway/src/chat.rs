@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tracing::Instrument;
 use vertex_chat::params::{Action, Glance, PreparedRequest, Target, prepare, prepare_glanced};
 use vertex_chat::{COMPLETION_BYTES_MAX, CallOptions, ChatRequest, Dialect, Report};
-use vertex_chat_transport::{Body, Clock, LogText, Request, Response, is_json, within};
+use vertex_chat_transport::{Body, BodyPermit, Clock, LogText, Request, Response, is_json, within};
 use vertex_chat_types::{ApiError, ChatCompletion, ExtraBody, GoogleOptions, Json};
 
 use crate::build::State;
@@ -20,7 +20,7 @@ use crate::fault::Fault;
 use crate::gateway::{PROMPT_BYTES_MAX, REQUEST_ID};
 use crate::heavy::{Heavy, INLINE_BYTES_MAX, INLINE_STEPS_MAX, in_place};
 use crate::patience::Patience;
-use crate::relay::{Relay, malformed_call, no_choices};
+use crate::relay::{Relay, UNCOUNTED_BYTES_MAX, malformed_call, no_choices};
 use crate::repair::{Repair, Repairer, Repairs, THOUGHT_TAG, is_malformed_call};
 use crate::route::{MODEL_BYTES_MAX, Try};
 
@@ -48,7 +48,7 @@ pub(crate) async fn answer(
     state: Arc<State>,
     clock: Arc<dyn Clock>,
 ) -> Response {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     if !is_json(&head.headers) {
         return call.refuse(Fault::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -56,7 +56,13 @@ pub(crate) async fn answer(
             "the body is to be JSON; send the header `content-type: application/json`",
         ));
     }
-    let asked = match call.heavy().by_size(body.len(), move || Asked::read(body)).await {
+    // What came over a socket has its permit already.
+    let permit = head.extensions.remove::<Arc<BodyPermit>>().and_then(Arc::into_inner);
+    let mut permit = permit.unwrap_or_else(|| call.bodies().permit());
+    if let Err(room) = permit.resize(body.len()) {
+        return call.refuse(Fault::no_room(room, "the request"));
+    }
+    let asked = match call.heavy().by_size(body.len(), move || Asked::read(body, permit)).await {
         Ok(asked) => asked,
         Err(fault) => return call.refuse(fault),
     };
@@ -105,6 +111,11 @@ async fn put(
         let keeps_body = !is_last || place.server().may_look_up_host();
         let ready;
         (asked, ready) = prepared(asked, &place, keeps_body, &call.heavy()).await;
+        let ready = ready.and_then(|ready| {
+            let bytes = asked.body.len() + ready.0.body().len();
+            asked.permit.resize(bytes).map_err(|room| Fault::no_room(room, "the request"))?;
+            Ok(ready)
+        });
         let ask = Ask { asked: &asked, place: &place, is_last, headers: &headers, state, clock };
         match ask.once(call, ready).instrument(span).await {
             Ok(response) => return response,
@@ -222,6 +233,8 @@ pub(crate) fn no_such_model(model: &str, state: &State) -> Fault {
 /// A request as far as the gateway has to know it.
 struct Asked {
     body: Bytes,
+    /// For the body, and for what is made of it.
+    permit: BodyPermit,
     glance: Option<Glance>,
     model: String,
     is_stream: bool,
@@ -243,7 +256,7 @@ struct Preparation {
 }
 
 impl Asked {
-    fn read(body: Bytes) -> Result<Self, Fault> {
+    fn read(body: Bytes, permit: BodyPermit) -> Result<Self, Fault> {
         let glance = Glance::of(&body);
         let (model, is_stream, options) = match &glance {
             Some(glance) => {
@@ -267,6 +280,7 @@ impl Asked {
             wants_thoughts: glance.as_ref().is_none_or(|it| !it.is_plain())
                 && memchr::memmem::find(&body, b"\"include_thoughts\"").is_some(),
             body,
+            permit,
             glance,
             model,
             is_stream,
@@ -436,7 +450,8 @@ impl Ask<'_> {
         mut call: Call,
         report: &Report,
     ) -> Result<Response, (Fault, Call)> {
-        let text = match call.waiting(body.collect(COMPLETION_BYTES_MAX)).await {
+        let mut permit = call.bodies().permit();
+        let text = match call.waiting(body.collect_with(COMPLETION_BYTES_MAX, &mut permit)).await {
             Ok(text) => text,
             Err(error) => return Err((Fault::broken_off(&error), call)),
         };
@@ -467,6 +482,11 @@ impl Ask<'_> {
         };
         call.tokens(repairer.usage.as_ref());
         call.repaired(repairer.applied);
+        if let Err(room) = permit.resize(text.len()) {
+            return Err((Fault::no_room(room, "the answer"), call));
+        }
+        // A small answer is in the connection's own buffer in no time.
+        let text = if text.len() > UNCOUNTED_BYTES_MAX { permit.bind(text) } else { text };
         let mut response = Response::new(text.into());
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -10,6 +10,7 @@ use toml::Spanned;
 use vertex_chat::auth::shown_name;
 use vertex_chat::{Dialect, Environment, Policy, Rewrite, Rewrites};
 
+use crate::admission::share_of;
 use crate::repair::{Repair, Repairs};
 
 /// Where the gateway listens when nobody says where.
@@ -53,14 +54,23 @@ pub(crate) struct Limits {
     pub(crate) request_bytes_max: usize,
     pub(crate) connections_max: usize,
     pub(crate) requests_max: usize,
+    /// The most requests of one key. Otherwise all of them, and a share where there are several keys.
+    pub(crate) requests_max_per_key: Option<usize>,
+    /// The most bytes of bodies in memory. Otherwise by the size of one request's.
+    pub(crate) bodies_bytes_max: Option<usize>,
     pub(crate) drain_seconds: u64,
     pub(crate) keep_alive_seconds: u64,
 }
 
-/// The most connections at once, by default; more wait to be accepted.
+/// The most connections at once, by default. A further one takes the place of the one that has been idle for the longest time.
 pub const CONNECTIONS_MAX: usize = 16_384;
 /// The most requests that run at once, by default; a further one is answered with 503.
 pub const REQUESTS_MAX: usize = 4_096;
+/// The most bytes of bodies in memory at once, by default: of requests, of answers, of events of streams. Four of the largest
+/// requests, if that is more.
+pub const BODIES_BYTES_MAX: usize = vertex_chat_transport::serve::BODIES_BYTES_MAX;
+/// How many of the largest requests have to fit into the memory for bodies: one key's share is less than all of it.
+const LARGEST_REQUESTS_MIN: usize = 2;
 /// How long running requests have when the gateway ends, by default, in seconds.
 pub const DRAIN_SECONDS: u64 = 600;
 /// After how much silence of a stream a comment is sent, by default, in seconds. Load balancers cut at 60.
@@ -77,9 +87,24 @@ impl Default for Limits {
             request_bytes_max: vertex_chat_transport::serve::REQUEST_BYTES_MAX,
             connections_max: CONNECTIONS_MAX,
             requests_max: REQUESTS_MAX,
+            requests_max_per_key: None,
+            bodies_bytes_max: None,
             drain_seconds: DRAIN_SECONDS,
             keep_alive_seconds: KEEP_ALIVE_SECONDS,
         }
+    }
+}
+
+impl Limits {
+    /// The most requests of one key that run at once.
+    pub(crate) fn requests_max_per_key(&self, keys: usize) -> usize {
+        self.requests_max_per_key.unwrap_or_else(|| share_of(self.requests_max, keys))
+    }
+
+    /// The most bytes of bodies in memory at once.
+    pub(crate) fn bodies_bytes_max(&self) -> usize {
+        self.bodies_bytes_max
+            .unwrap_or_else(|| BODIES_BYTES_MAX.max(self.request_bytes_max.saturating_mul(4)))
     }
 }
 
@@ -376,6 +401,7 @@ impl Config {
             ("request_bytes_max", limits.request_bytes_max, usize::MAX),
             ("connections_max", limits.connections_max, CONNECTIONS_MOST),
             ("requests_max", limits.requests_max, usize::MAX),
+            ("requests_max_per_key", limits.requests_max_per_key.unwrap_or(1), limits.requests_max),
             (
                 "keep_alive_seconds",
                 usize::try_from(limits.keep_alive_seconds).unwrap_or(usize::MAX),
@@ -386,6 +412,13 @@ impl Config {
                 let most = if max == usize::MAX { String::new() } else { format!(", and at most {max}") };
                 return Err(self.fault(None, format!("[limits]: `{name}` is 1 or more{most}")));
             }
+        }
+        let bodies_min = limits.request_bytes_max.saturating_mul(LARGEST_REQUESTS_MIN);
+        if limits.bodies_bytes_max.is_some_and(|it| it < bodies_min) {
+            let message = format!(
+                "[limits]: `bodies_bytes_max` is at least {LARGEST_REQUESTS_MIN} times `request_bytes_max`, which is {bodies_min} here"
+            );
+            return Err(self.fault(None, message));
         }
         for host in &file.hosts {
             let is_name = |it: u8| it.is_ascii_alphanumeric() || b".-:[]".contains(&it);
@@ -704,6 +737,9 @@ mod tests {
         refused("[aliases]\nx = \"y\"\ny = \"z\"\nz = \"x\"", ":2:5", "stands for itself");
         refused("[limits]\nconnections_max = 0", "", "`connections_max` is 1 or more");
         refused("[limits]\nkeep_alive_seconds = 301", "", "at most 300");
+        refused("[limits]\nrequests_max_per_key = 0", "", "1 or more");
+        refused("[limits]\nrequests_max = 5\nrequests_max_per_key = 6", "", "at most 5");
+        refused("[limits]\nbodies_bytes_max = 100000000", "", "134217728 here");
         let target = "[targets.a]\nkind = \"vertex\"\n[[models]]\n";
         refused(&format!("{target}name = \"*x*\"\nto = [{{ target = \"a\" }}]"), ":4:8", "one `*`");
         refused(&format!("{target}name = \"x\"\nto = []"), ":4:8", "`to` is empty");

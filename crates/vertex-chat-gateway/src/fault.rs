@@ -1,6 +1,7 @@
 //! Faults: why a client gets no answer, in the shape that OpenAI's libraries read.
 
 use std::borrow::Cow;
+use std::error::Error as _;
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -8,7 +9,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 use vertex_chat::params::Rejection;
 use vertex_chat::{ApiError, Error, ErrorKind};
-use vertex_chat_transport::{Response, TransportError};
+use vertex_chat_transport::{NoRoom, Response, TransportError};
+
+use crate::admission::Full;
 
 /// OpenAI's libraries ask here whether to try again; the gateway has done so already.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -80,6 +83,31 @@ impl Fault {
         fault
     }
 
+    /// As many requests run as may.
+    pub(crate) fn of_full(full: Full) -> Self {
+        match full {
+            Full::All(max) => {
+                Self::busy(format!("{max} requests run already, which is the limit; try again"))
+            }
+            Full::Key(max) => Self::over_share(format!(
+                "{max} requests with this key run already, which is its share (`requests_max_per_key`); try again"
+            )),
+        }
+    }
+
+    /// The client has its share of the gateway already; later it may not.
+    pub(crate) fn over_share(message: impl Into<String>) -> Self {
+        let mut fault = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message);
+        fault.retry_after = Some(Duration::from_secs(1));
+        fault
+    }
+
+    /// There is no room in memory for a body.
+    pub(crate) fn no_room(room: NoRoom, whose: &str) -> Self {
+        let message = format!("no room for {whose}: {room}; try again, or raise `bodies_bytes_max`");
+        if room.is_share { Self::over_share(message) } else { Self::busy(message) }
+    }
+
     /// What the client could do nothing about, and what trying again may help.
     pub(crate) fn upstream(code: &'static str, message: impl Into<String>) -> Self {
         let mut fault = Self::new(StatusCode::BAD_GATEWAY, code, message);
@@ -90,6 +118,9 @@ impl Fault {
 
     /// An answer that broke off.
     pub(crate) fn broken_off(error: &TransportError) -> Self {
+        if let Some(room) = error.source().and_then(|it| it.downcast_ref::<NoRoom>()) {
+            return Self::no_room(*room, "the answer");
+        }
         let message = format!("the model's answer broke off: {error}");
         if !error.is_timeout() {
             return Self::upstream("upstream_truncated", message);
@@ -224,7 +255,7 @@ impl Fault {
 
     /// Whether the fault is that there was too much to do: the server wants to be left alone for a while.
     pub(crate) fn is_overload(&self) -> bool {
-        matches!(self.status.as_u16(), 429 | 503)
+        self.is_upstream && matches!(self.status.as_u16(), 429 | 503)
     }
 
     /// The code, for logs; the type where there is none.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CONTENT_TYPE, HOST, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CONNECTION, CONTENT_TYPE, HOST, ORIGIN,
+    VARY,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -18,12 +19,14 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use vertex_chat::Environment;
 use vertex_chat::auth::Secret;
-use vertex_chat_transport::serve::{Refusal, ServeOptions, serve};
+use vertex_chat_transport::serve::{KnownClient, Refusal, ServeOptions, serve};
 use vertex_chat_transport::{
-    Body, Clock, Connector, Exchange, HttpConnector, Request, Response, SystemClock, TransportError,
+    Body, Clock, Connector, Exchange, HttpConnector, IDLE_CONNECTIONS_MAX, Request, Response, SystemClock,
+    TransportError,
 };
 use vertex_chat_types::{Model, ModelList};
 
+use crate::admission::{Admissions, Running};
 use crate::build::{BuildError, State};
 use crate::call::{AccessEntry, Call, WORD_CHARS_MAX, cut, shown};
 use crate::config::Config;
@@ -40,6 +43,13 @@ pub const PROMPT_BYTES_MAX: usize = 64 << 10;
 const METHOD_CHARS_MAX: usize = 16;
 /// How much of a path is logged, in characters.
 const PATH_CHARS_MAX: usize = 256;
+/// How many files the process has open beside connections: the listening socket, the runtime's, configuration and
+/// credentials while they are read, connections for tokens.
+const OTHER_FILES: usize = 64;
+/// How many models' servers share the files for unused connections that are kept.
+const IDLE_SERVERS: usize = 8;
+/// What part of the files is for unused connections to models' servers at most.
+const IDLE_SHARE: usize = 5;
 /// How long a connection on which nothing runs stays open when the gateway ends, for a request that is on its way.
 pub const LINGER: Duration = Duration::from_secs(2);
 
@@ -53,6 +63,7 @@ pub(crate) struct Shared {
     state: RwLock<Arc<State>>,
     pub(crate) metrics: Metrics,
     pub(crate) heavy: Heavy,
+    pub(crate) admissions: Admissions,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) told: Option<Told>,
     options: Options,
@@ -65,9 +76,14 @@ pub(crate) struct Shared {
     loopback: OnceLock<IpAddr>,
 }
 
-/// Of a request that was let in by its head, before its body was read: whose it is.
-#[derive(Clone)]
-struct Admitted(Option<String>);
+/// Of a request that was let in by its head, before its body was read.
+#[derive(Clone, Default)]
+struct Admitted {
+    /// Whose it is.
+    client: Option<String>,
+    /// What it counts as while it runs, if it is to run.
+    running: Option<Arc<Running>>,
+}
 
 /// Who is told of requests.
 pub(crate) type Told = Arc<dyn Fn(&AccessEntry) + Send + Sync>;
@@ -78,9 +94,10 @@ pub struct Options {
     pub(crate) environment: Environment,
     /// Credentials of the targets of Vertex for which the configuration names none.
     pub(crate) credentials_json: Option<Secret>,
-    pub(crate) connector: Arc<dyn Connector>,
+    connector: Option<Arc<dyn Connector>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) told: Option<Told>,
+    pub(crate) open_files_max: Option<usize>,
 }
 
 impl Default for Options {
@@ -88,9 +105,10 @@ impl Default for Options {
         Self {
             environment: Environment::process(),
             credentials_json: None,
-            connector: Arc::new(HttpConnector::new()),
+            connector: None,
             clock: Arc::new(SystemClock),
             told: None,
+            open_files_max: None,
         }
     }
 }
@@ -120,14 +138,30 @@ impl Options {
     /// What makes connections.
     #[must_use]
     pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
-        self.connector = connector;
+        self.connector = Some(connector);
         self
+    }
+
+    /// The connector that was given, or the network's, with no more unused connections than there are files for.
+    pub(crate) fn connector_or_default(&self) -> Arc<dyn Connector> {
+        self.connector.clone().unwrap_or_else(|| {
+            let idle = self.open_files_max.map_or(IDLE_CONNECTIONS_MAX, |it| idle_files(it) / IDLE_SERVERS);
+            Arc::new(HttpConnector::new().with_idle_connections_max(idle.max(1)))
+        })
     }
 
     /// What tells the time.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// How many files the process may have open. Connections are files; [`Gateway::connections_max`] leaves a reserve of
+    /// them for connections to models' servers.
+    #[must_use]
+    pub fn open_files_max(mut self, files: usize) -> Self {
+        self.open_files_max = Some(files);
         self
     }
 
@@ -158,7 +192,9 @@ impl Gateway {
     /// When the configuration is at fault, or a target has no credentials.
     pub async fn build(config: &Config, options: Options) -> Result<Self, BuildError> {
         let state = State::build(config, &options).await?;
+        let admissions = Admissions::new(state.limits.bodies_bytes_max());
         Ok(Self(Arc::new(Shared {
+            admissions,
             state: RwLock::new(Arc::new(state)),
             metrics: Metrics::new(),
             heavy: Heavy::new(),
@@ -240,6 +276,7 @@ impl Gateway {
         });
         match built {
             Ok(state) => {
+                self.0.admissions.keep(state.keys.iter().map(|(name, _)| name.as_str()));
                 *self.0.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
                 self.0.metrics.reloaded("ok");
                 Ok(())
@@ -276,6 +313,17 @@ impl Gateway {
         self.0.state().warnings.clone()
     }
 
+    /// The most connections of clients at once: what the configuration says, and no more than the process may have open files
+    /// for. Every request that runs may need a connection to a model's server too, and some of those are kept.
+    #[must_use]
+    pub fn connections_max(&self) -> usize {
+        let limits = self.0.state().limits;
+        let Some(files) = self.0.options.open_files_max else { return limits.connections_max };
+        let (files, idle) = (files.saturating_sub(OTHER_FILES), idle_files(files));
+        let for_running = limits.requests_max.min((files - idle) / 2);
+        limits.connections_max.min((files - idle - for_running).max(1))
+    }
+
     /// Serves until `shutdown` is done. Then nothing new is accepted, `/readyz` says no, and what runs has the time that
     /// the configuration gives it.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
@@ -285,13 +333,20 @@ impl Gateway {
         let state = self.0.state();
         let mut options = ServeOptions::default();
         options.request_bytes_max = state.limits.request_bytes_max;
-        options.connections_max = state.limits.connections_max;
+        options.bodies = self.0.admissions.bodies().clone();
+        options.connections_max = self.connections_max();
         options.grace = Duration::from_secs(state.limits.drain_seconds);
         options.linger = LINGER;
         let gate = self.clone();
         options.admit = Arc::new(move |head| match gate.admit(head) {
-            Ok(client) => {
-                head.extensions.insert(Admitted(client));
+            Ok(admitted) => {
+                if admitted.client.is_some() {
+                    head.extensions.insert(KnownClient);
+                }
+                if let Some(running) = &admitted.running {
+                    head.extensions.insert(running.bodies().clone());
+                }
+                head.extensions.insert(admitted);
                 None
             }
             Err(mut answer) => {
@@ -324,11 +379,11 @@ impl Gateway {
             _ => {}
         }
         let (mut head, body) = request.into_parts();
-        let client = match head.extensions.remove() {
-            Some(Admitted(client)) => client,
-            // Without a socket nobody has asked yet.
+        let Admitted { client, running } = match head.extensions.remove() {
+            Some(admitted) => admitted,
+            // Without a socket the head has not been looked at yet.
             None => match self.admit(&head) {
-                Ok(client) => client,
+                Ok(admitted) => admitted,
                 Err(answer) => return *answer,
             },
         };
@@ -337,7 +392,11 @@ impl Gateway {
         let (allowed, answer) = match below {
             "/chat/completions" => {
                 if request.method() == Method::POST {
-                    return self.completion(request, client, state).await;
+                    let (head, body) = request.into_parts();
+                    let mut call = self.call(&head, client);
+                    call.running = running;
+                    let request = Request::from_parts(head, body);
+                    return crate::chat::answer(request, call, state, Arc::clone(&self.0.clock)).await;
                 }
                 ("POST", None)
             }
@@ -362,13 +421,13 @@ impl Gateway {
     }
 
     /// Whose request it is, by its head; or the answer of one that goes no further.
-    fn admit(&self, head: &Parts) -> Result<Option<String>, Box<Response>> {
+    fn admit(&self, head: &Parts) -> Result<Admitted, Box<Response>> {
         let state = self.0.state();
         if let Some(own) = self.0.loopback.get().filter(|_| state.keys.is_empty()) {
             check_host(head, *own, &state).map_err(|fault| Box::new(self.call(head, None).refuse(fault)))?;
         }
         if matches!(head.uri.path(), "/livez" | "/readyz") {
-            return Ok(None);
+            return Ok(Admitted::default());
         }
         if let Err(fault) = check_origin(&head.headers, &state) {
             let mut call = self.call(head, None);
@@ -386,18 +445,21 @@ impl Gateway {
         } else {
             match keys::client_of(&head.headers, &state.keys) {
                 Some(name) => Some(name.to_owned()),
-                None => return Err(Box::new(self.call(head, None).refuse(no_key()))),
+                None => {
+                    let mut answer = self.call(head, None).refuse(no_key());
+                    // A connection is worth something, and who has no key is to have none for long.
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    return Err(Box::new(answer));
+                }
             }
         };
-        if head.method == Method::POST && self.is_full(&state) {
-            return Err(Box::new(self.call(head, client).refuse(full(&state))));
+        if head.method != Method::POST {
+            return Ok(Admitted { client, running: None });
         }
-        Ok(client)
-    }
-
-    /// Whether as many requests run as may.
-    fn is_full(&self, state: &State) -> bool {
-        usize::try_from(self.0.metrics.in_flight.get()).unwrap_or(0) >= state.limits.requests_max
+        match self.0.admissions.enter(client.as_deref(), &state.limits, state.keys.len()) {
+            Ok(running) => Ok(Admitted { client, running: Some(Arc::new(running)) }),
+            Err(full) => Err(Box::new(self.call(head, client).refuse(Fault::of_full(full)))),
+        }
     }
 
     /// Lets a page of an allowed origin read the answer. The others have been refused by now.
@@ -416,13 +478,17 @@ impl Gateway {
 
     /// Answers a request whose body is not whole.
     fn refuse(&self, refusal: &Refusal, head: &Parts) -> Response {
+        let client = head.extensions.get::<Admitted>().and_then(|it| it.client.clone());
         let code = match refusal {
+            Refusal::NoRoom(room) => {
+                return self.call(head, client).refuse(Fault::no_room(*room, "the request"));
+            }
             Refusal::TooLarge(_) => "request_too_large",
             Refusal::TooSlow => "request_timeout",
             Refusal::Malformed(_) => "malformed_request",
             _ => "request_incomplete",
         };
-        self.call(head, None).refuse(Fault::new(refusal.status(), code, refusal.to_string()))
+        self.call(head, client).refuse(Fault::new(refusal.status(), code, refusal.to_string()))
     }
 
     /// A request that runs.
@@ -451,16 +517,6 @@ impl Gateway {
             prompt: None,
         };
         Call::new(Arc::clone(&self.0), entry)
-    }
-
-    async fn completion(&self, request: Request, client: Option<String>, state: Arc<State>) -> Response {
-        let is_full = self.is_full(&state);
-        let (head, body) = request.into_parts();
-        let call = self.call(&head, client);
-        if is_full {
-            return call.refuse(full(&state));
-        }
-        crate::chat::answer(Request::from_parts(head, body), call, state, Arc::clone(&self.0.clock)).await
     }
 
     fn ready(&self) -> Response {
@@ -500,6 +556,11 @@ impl Exchange for Gateway {
 
 fn is_allowed(origin: &HeaderValue, state: &State) -> bool {
     state.origins.iter().any(|it| it == "*" || it.as_bytes() == origin.as_bytes())
+}
+
+/// How many of the files that the process may have open are for unused connections to models' servers.
+fn idle_files(files: usize) -> usize {
+    (files.saturating_sub(OTHER_FILES) / IDLE_SHARE).min(IDLE_CONNECTIONS_MAX * IDLE_SERVERS)
 }
 
 /// A page of another origin may only ask where it is allowed: browsers send such requests to this machine for any page that
@@ -569,11 +630,6 @@ fn plain(status: StatusCode, text: &'static str) -> Response {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
-}
-
-fn full(state: &State) -> Fault {
-    let requests = state.limits.requests_max;
-    Fault::busy(format!("{requests} requests run already, which is the limit; try again"))
 }
 
 fn no_key() -> Fault {

@@ -26,6 +26,7 @@
 //!
 //! Who drops the answer to a request, or its body, has given up the request upstream.
 
+mod admission;
 mod build;
 mod call;
 mod chat;
@@ -45,8 +46,8 @@ mod route;
 pub use build::BuildError;
 pub use call::AccessEntry;
 pub use config::{
-    AccessFormat, CONNECTIONS_MAX, Config, ConfigError, DRAIN_SECONDS, KEEP_ALIVE_SECONDS, LISTEN,
-    REQUESTS_MAX,
+    AccessFormat, BODIES_BYTES_MAX, CONNECTIONS_MAX, Config, ConfigError, DRAIN_SECONDS, KEEP_ALIVE_SECONDS,
+    LISTEN, REQUESTS_MAX,
 };
 pub use cool_down::{COOL_DOWN, COOL_DOWN_MAX, COOL_DOWNS_MAX};
 pub use fault::RETRY_AFTER_SENT_MAX;

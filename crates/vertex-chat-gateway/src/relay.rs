@@ -14,7 +14,7 @@ use http_body::Frame;
 use memchr::memmem;
 use vertex_chat::DRAIN_TIMEOUT;
 use vertex_chat_sse::{Decoder, Item, encode};
-use vertex_chat_transport::{Body, Clock, Sleep, TransportError, within};
+use vertex_chat_transport::{Body, BodyPermit, Clock, Sleep, TransportError, within};
 use vertex_chat_types::{ChatCompletion, ChatCompletionChunk, Content, Progress, StrayText, StreamEvent};
 
 use crate::call::Call;
@@ -25,6 +25,8 @@ use crate::repair::{Repair, Repairer, is_malformed_call};
 const DONE: &[u8] = b"data: [DONE]\n\n";
 /// After how many bytes what is there is written, also while more comes.
 const WRITE_BYTES_MAX: usize = 32 << 10;
+/// So much of an answer may lie in a connection without being counted as memory for bodies.
+pub(crate) const UNCOUNTED_BYTES_MAX: usize = WRITE_BYTES_MAX;
 /// How often the upstream's connection is let go when it has nothing, before what is there is written. hyper's server polls
 /// a body once more by itself, so that the first time is none.
 const ROUNDS_MAX: u8 = 2;
@@ -38,6 +40,8 @@ pub(crate) struct Relay {
     /// Whether the decoder stands between two events.
     is_between: bool,
     work: Work,
+    /// For what of the answer lies here, once it is much.
+    permit: BodyPermit,
     clock: Arc<dyn Clock>,
     keep_alive: Duration,
     last_word: Duration,
@@ -73,6 +77,7 @@ impl Relay {
         keep_alive: Duration,
     ) -> Self {
         let last_word = clock.monotonic();
+        let permit = call.bodies().permit();
         let work = Work {
             repairer,
             progress: Progress::default(),
@@ -90,6 +95,7 @@ impl Relay {
             decoder: Decoder::new(),
             is_between: true,
             work,
+            permit,
             clock,
             keep_alive,
             last_word,
@@ -232,8 +238,24 @@ impl Relay {
             as_it_is = at;
         }
         self.work.out.extend_from_slice(&input[as_it_is..at]);
+        self.count();
         if self.work.is_over {
             self.leave_upstream();
+        }
+    }
+
+    /// Counts what lies here as memory for bodies. Where there is no room for it, the answer is over.
+    fn count(&mut self) {
+        if self.work.is_over {
+            // What is left is the end of what was counted.
+            return;
+        }
+        let lies = self.decoder.buffered_bytes() + self.work.out.len();
+        let counted = if lies > UNCOUNTED_BYTES_MAX { lies } else { 0 };
+        if let Err(room) = self.permit.resize(counted) {
+            self.decoder = Decoder::new();
+            self.work.out.clear();
+            self.work.fail(Fault::no_room(room, "the answer"));
         }
     }
 
@@ -304,7 +326,12 @@ impl http_body::Body for Relay {
         if self.alarm.is_some() {
             self.last_word = self.clock.monotonic();
         }
-        Poll::Ready(Some(Ok(Frame::data(self.work.out.split().freeze()))))
+        let frame = self.work.out.split().freeze();
+        if self.permit.bytes() == 0 {
+            return Poll::Ready(Some(Ok(Frame::data(frame))));
+        }
+        let permit = self.permit.split(frame.len());
+        Poll::Ready(Some(Ok(Frame::data(permit.bind(frame)))))
     }
 
     fn is_end_stream(&self) -> bool {

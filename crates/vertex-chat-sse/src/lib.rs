@@ -412,11 +412,19 @@ impl Decoder {
     }
 }
 
+impl Decoder {
+    /// How many bytes of an event that is not whole lie here.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        self.line.len() + self.data.len()
+    }
+}
+
 impl fmt::Debug for Decoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Decoder")
             .field("event_bytes_max", &self.event_bytes_max)
-            .field("buffered_bytes", &(self.line.len() + self.data.len()))
+            .field("buffered_bytes", &self.buffered_bytes())
             .finish_non_exhaustive()
     }
 }

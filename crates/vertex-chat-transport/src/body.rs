@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use http_body::{Frame, SizeHint};
 
-use crate::{Clock, Sent, Sleep, TransportError, TransportErrorKind};
+use crate::{BodyPermit, Clock, Sent, Sleep, TransportError, TransportErrorKind};
 
 /// The body of an answer: bytes that come in pieces.
 ///
@@ -20,6 +20,9 @@ use crate::{Clock, Sent, Sleep, TransportError, TransportErrorKind};
 pub struct Body {
     inner: Inner,
     watch: Option<Box<Watch>>,
+    /// Dropped with the body.
+    #[cfg(feature = "serve")]
+    guard: Option<crate::serve::BodyGuard>,
 }
 
 #[derive(Default)]
@@ -32,6 +35,12 @@ enum Inner {
     Incoming(hyper::body::Incoming),
 }
 
+impl From<Inner> for Body {
+    fn from(inner: Inner) -> Self {
+        Self { inner, ..Self::default() }
+    }
+}
+
 impl Body {
     /// No body.
     #[must_use]
@@ -42,12 +51,17 @@ impl Body {
     /// A body that is streamed.
     #[must_use]
     pub fn stream(body: impl http_body::Body<Data = Bytes, Error = TransportError> + Send + 'static) -> Self {
-        Self { inner: Inner::Stream(Box::pin(body)), watch: None }
+        Inner::Stream(Box::pin(body)).into()
     }
 
     #[cfg(feature = "client")]
     pub(crate) fn incoming(body: hyper::body::Incoming) -> Self {
-        Self { inner: Inner::Incoming(body), watch: None }
+        Inner::Incoming(body).into()
+    }
+
+    #[cfg(feature = "serve")]
+    pub(crate) fn set_guard(&mut self, guard: crate::serve::BodyGuard) {
+        self.guard = Some(guard);
     }
 
     /// The next piece; `None` at the end.
@@ -121,15 +135,53 @@ impl Body {
     ///
     /// # Errors
     /// When it is larger than `bytes_max`, or does not come to its end.
-    pub async fn collect(mut self, bytes_max: usize) -> Result<Bytes, TransportError> {
+    pub async fn collect(self, bytes_max: usize) -> Result<Bytes, TransportError> {
+        self.gather(bytes_max, |_| Ok(())).await
+    }
+
+    /// The whole body, with a permit for its bytes.
+    ///
+    /// # Errors
+    /// As [`collect`](Self::collect), and when the permit's limit has no room for the body.
+    pub async fn collect_with(
+        self,
+        bytes_max: usize,
+        permit: &mut BodyPermit,
+    ) -> Result<Bytes, TransportError> {
+        let had = permit.bytes();
+        self.gather(bytes_max, |bytes| {
+            permit.resize(had + bytes).map_err(|error| {
+                let context = "while the answer came in";
+                TransportError::new(TransportErrorKind::NoRoom, Sent::Yes, context).with_source(error)
+            })
+        })
+        .await
+    }
+
+    /// The whole body. `grow` is told of the memory that it takes up, before it does.
+    async fn gather(
+        mut self,
+        bytes_max: usize,
+        mut grow: impl FnMut(usize) -> Result<(), TransportError>,
+    ) -> Result<Bytes, TransportError> {
         let Some(first) = self.chunk().await.transpose()? else { return Ok(Bytes::new()) };
         check_size(first.len(), bytes_max)?;
+        grow(first.len())?;
         let Some(second) = self.chunk().await.transpose()? else { return Ok(first) };
+        check_size(first.len() + second.len(), bytes_max)?;
+        grow(first.len() + second.len())?;
         let mut whole = BytesMut::with_capacity(first.len() + second.len());
         whole.extend_from_slice(&first);
         let mut next = Some(second);
         while let Some(chunk) = next {
-            check_size(whole.len() + chunk.len(), bytes_max)?;
+            let size = whole.len() + chunk.len();
+            check_size(size, bytes_max)?;
+            if size > whole.capacity() {
+                // As much again, as a vector grows, and no more than the limit.
+                let room = (2 * whole.capacity()).clamp(size, bytes_max.max(size));
+                grow(room)?;
+                whole.reserve(room - whole.len());
+            }
             whole.extend_from_slice(&chunk);
             next = self.chunk().await.transpose()?;
         }
@@ -207,7 +259,7 @@ impl Watch {
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
-        Self { inner: Inner::Whole(bytes), watch: None }
+        Inner::Whole(bytes).into()
     }
 }
 

@@ -40,6 +40,11 @@ pub const HTTP2_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// How many unused connections are kept to one host.
 pub const IDLE_CONNECTIONS_MAX: usize = 64;
+/// How much of one answer a server may send ahead over HTTP/2, in bytes: so much waits in memory for a slow client.
+pub const HTTP2_STREAM_WINDOW: u32 = 512 << 10;
+/// How much of all answers of a connection together: the windows of 256 streams, which is more than servers allow. With less,
+/// answers that wait for slow clients would hold up the others.
+pub const HTTP2_CONNECTION_WINDOW: u32 = 256 * HTTP2_STREAM_WINDOW;
 /// How often TCP itself checks a silent connection.
 const TCP_KEEP_ALIVE: Duration = Duration::from_secs(60);
 
@@ -65,6 +70,7 @@ pub struct HttpConnector {
     extra_roots: Vec<CertificateDer<'static>>,
     proxy: Proxy,
     http1_only: bool,
+    idle_connections_max: usize,
     clock: Arc<dyn Clock>,
 }
 
@@ -111,6 +117,7 @@ impl HttpConnector {
             extra_roots: Vec::new(),
             proxy: Proxy::FromEnvironment,
             http1_only: false,
+            idle_connections_max: IDLE_CONNECTIONS_MAX,
             clock: Arc::new(SystemClock),
         }
     }
@@ -146,6 +153,13 @@ impl HttpConnector {
     #[must_use]
     pub fn with_http1_only(mut self, http1_only: bool) -> Self {
         self.http1_only = http1_only;
+        self
+    }
+
+    /// Sets how many unused connections are kept to one host. [`IDLE_CONNECTIONS_MAX`].
+    #[must_use]
+    pub fn with_idle_connections_max(mut self, connections: usize) -> Self {
+        self.idle_connections_max = connections;
         self
     }
 
@@ -186,6 +200,7 @@ impl fmt::Debug for HttpConnector {
             .field("extra_roots", &self.extra_roots.len())
             .field("proxy", &self.proxy)
             .field("http1_only", &self.http1_only)
+            .field("idle_connections_max", &self.idle_connections_max)
             .finish_non_exhaustive()
     }
 }
@@ -219,12 +234,13 @@ impl Connector for HttpConnector {
                 .http2_keep_alive_interval(HTTP2_KEEP_ALIVE_INTERVAL)
                 .http2_keep_alive_timeout(HTTP2_KEEP_ALIVE_TIMEOUT)
                 .http2_keep_alive_while_idle(true)
-                .http2_adaptive_window(true)
+                .http2_initial_stream_window_size(HTTP2_STREAM_WINDOW)
+                .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
                 .build(dial)
         };
         Ok(Arc::new(HyperExchange {
             fresh: client(0, dial.clone()),
-            client: client(IDLE_CONNECTIONS_MAX, dial),
+            client: client(self.idle_connections_max, dial),
         }))
     }
 }

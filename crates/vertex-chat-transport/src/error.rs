@@ -48,6 +48,10 @@ pub enum TransportErrorKind {
     Interrupted,
     /// A body larger than its limit.
     TooLarge,
+    /// All bodies together have reached the limit of memory for them.
+    ///
+    /// *Troubleshooting:* ask again when less runs at once, or raise the [`BodyLimit`](crate::BodyLimit).
+    NoRoom,
     /// An answer that is not HTTP.
     Protocol,
     /// A request that cannot be sent as it is.
@@ -125,6 +129,7 @@ impl fmt::Display for TransportError {
             TransportErrorKind::TotalTimeout => "the deadline passed",
             TransportErrorKind::Interrupted => "the connection was lost",
             TransportErrorKind::TooLarge => "the body is too large",
+            TransportErrorKind::NoRoom => "there is no room for the body",
             TransportErrorKind::Protocol => "the answer is not HTTP",
             TransportErrorKind::Invalid => "the request cannot be sent",
         })?;

@@ -37,6 +37,7 @@
 //! their constants.
 
 mod body;
+mod body_limit;
 #[cfg(feature = "client")]
 mod client;
 mod clock;
@@ -53,10 +54,11 @@ use std::sync::Arc;
 /// What the traits here are written with.
 pub use async_trait::async_trait;
 pub use body::Body;
+pub use body_limit::{BodyLimit, BodyPermit, NoRoom};
 #[cfg(feature = "client")]
 pub use client::{
-    CONNECT_TIMEOUT, HTTP2_KEEP_ALIVE_INTERVAL, HTTP2_KEEP_ALIVE_TIMEOUT, HttpConnector,
-    IDLE_CONNECTION_TIMEOUT, IDLE_CONNECTIONS_MAX, Proxy,
+    CONNECT_TIMEOUT, HTTP2_CONNECTION_WINDOW, HTTP2_KEEP_ALIVE_INTERVAL, HTTP2_KEEP_ALIVE_TIMEOUT,
+    HTTP2_STREAM_WINDOW, HttpConnector, IDLE_CONNECTION_TIMEOUT, IDLE_CONNECTIONS_MAX, Proxy,
 };
 #[cfg(any(feature = "client", feature = "serve"))]
 pub use clock::SystemClock;

@@ -1,5 +1,7 @@
 //! An exchange put on a socket: a small HTTP/1.1 server for emulators, gateways and tests.
 
+mod places;
+
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -10,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderValue, StatusCode, Version};
@@ -21,10 +23,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
-use crate::{Body, Exchange, Request, Response};
+use crate::{Body, BodyLimit, BodyPermit, Exchange, NoRoom, Request, Response};
+use places::{Place, Places};
+
+pub(crate) use places::BodyGuard;
 
 /// The largest request body, by default. Vertex takes some 20 MB inline.
 pub const REQUEST_BYTES_MAX: usize = 64 << 20;
@@ -45,6 +49,11 @@ pub const HEAD_BYTES_MAX: usize = 128 << 10;
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a server that cannot accept, mostly for want of file descriptors, waits before it tries again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The most bytes of bodies of requests in memory at once, by default.
+pub const BODIES_BYTES_MAX: usize = 512 << 20;
+/// How long the rest of a body is read, and forgotten, whose request has been refused. A client that still writes would
+/// otherwise see a broken connection in place of the answer.
+pub const REFUSED_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How to serve.
 #[derive(Clone)]
@@ -52,7 +61,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct ServeOptions {
     /// The largest request body. [`REQUEST_BYTES_MAX`].
     pub request_bytes_max: usize,
-    /// The most connections at once; more wait to be accepted. [`CONNECTIONS_MAX`].
+    /// The most bytes of bodies of requests in memory at once. [`BODIES_BYTES_MAX`].
+    pub bodies: BodyLimit,
+    /// The most connections at once. A further one takes the place of the one that has been idle for the longest time, or
+    /// waits until another ends. [`CONNECTIONS_MAX`].
     pub connections_max: usize,
     /// How long running requests have after the shutdown was asked for. [`GRACE`].
     pub grace: Duration,
@@ -70,7 +82,9 @@ pub struct ServeOptions {
     pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
-/// Answers a request by its head, or lets it in, with what the exchange is to know of it in its extensions.
+/// Answers a request by its head, or lets it in, with what the exchange is to know of it in its extensions. A [`BodyLimit`]
+/// there bounds the request's body in place of [`ServeOptions::bodies`], and a [`KnownClient`] says that the client has a
+/// right to its connection.
 pub type Admit = Arc<dyn Fn(&mut Parts) -> Option<Response> + Send + Sync>;
 /// Answers a request that is refused before it is complete.
 pub type Refuse = Arc<dyn Fn(&Refusal, &Parts) -> Response + Send + Sync>;
@@ -79,6 +93,7 @@ impl fmt::Debug for ServeOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServeOptions")
             .field("request_bytes_max", &self.request_bytes_max)
+            .field("bodies", &self.bodies)
             .field("connections_max", &self.connections_max)
             .field("grace", &self.grace)
             .field("linger", &self.linger)
@@ -91,6 +106,7 @@ impl Default for ServeOptions {
     fn default() -> Self {
         Self {
             request_bytes_max: REQUEST_BYTES_MAX,
+            bodies: BodyLimit::new(BODIES_BYTES_MAX),
             connections_max: CONNECTIONS_MAX,
             grace: GRACE,
             linger: Duration::ZERO,
@@ -113,6 +129,8 @@ pub enum Refusal {
     TooSlow,
     /// Its body broke off.
     Incomplete,
+    /// There is no room for its body.
+    NoRoom(NoRoom),
     /// Its head breaks a rule of HTTP on which servers and proxies must not differ.
     Malformed(&'static str),
 }
@@ -125,6 +143,8 @@ impl Refusal {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Incomplete | Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::NoRoom(room) if room.is_share => StatusCode::TOO_MANY_REQUESTS,
+            Self::NoRoom(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -135,6 +155,7 @@ impl fmt::Display for Refusal {
             Self::TooLarge(max) => write!(f, "the request body is larger than {max} bytes"),
             Self::TooSlow => write!(f, "the request body did not come within {} s", BODY_TIMEOUT.as_secs()),
             Self::Incomplete => f.write_str("the request body broke off"),
+            Self::NoRoom(room) => write!(f, "{room}; try again"),
             Self::Malformed(what) => write!(f, "the request is not HTTP as it should be: {what}"),
         }
     }
@@ -155,10 +176,17 @@ fn refuse_as_openai(refusal: &Refusal) -> Response {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
+/// In the extensions of a request that [`Admit`] lets in: the client has shown who it is. When there are too many connections,
+/// those of others are closed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownClient;
+
 /// Serves until `shutdown` is done, then lets running requests finish for [`ServeOptions::grace`].
 ///
 /// A body that ends in an error closes its connection without the end of the body, so that the client can tell. A client
 /// that closes its side of the connection, or half of it, has left: what runs for it is given up.
+///
+/// The extensions of a request have its [`Peer`], and an `Arc<`[`BodyPermit`]`>` for its body.
 pub async fn serve(
     listener: TcpListener,
     exchange: Arc<dyn Exchange>,
@@ -166,35 +194,41 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let (closing, closed) = watch::channel(false);
-    let permits = Arc::new(Semaphore::new(options.connections_max));
-    let shared = Arc::new(Shared { exchange, options, closing: AtomicBool::new(false) });
-    let mut connections = JoinSet::new();
+    let mut places = Places::new(options.connections_max);
+    let shared = Arc::new(Shared {
+        exchange,
+        options,
+        closing: AtomicBool::new(false),
+        is_crowded: AtomicBool::new(false),
+    });
     let mut shutdown = std::pin::pin!(shutdown);
-    loop {
-        let accepted = async {
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            (listener.accept().await, permit)
-        };
-        let (accepted, permit) = tokio::select! {
-            accepted = accepted => accepted,
-            Some(_) = connections.join_next() => continue,
+    'serving: loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = places.ended() => continue,
             () = &mut shutdown => break,
         };
         let Ok((stream, peer)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
+        while places.are_taken() {
+            // Answers say from now on that their connection ends, so that busy connections do not keep others out for ever.
+            shared.is_crowded.store(true, Ordering::Relaxed);
+            places.close_idle();
+            tokio::select! {
+                () = places.ended_or_idle() => {}
+                () = &mut shutdown => break 'serving,
+            }
+        }
+        shared.is_crowded.store(false, Ordering::Relaxed);
         let (shared, closed) = (Arc::clone(&shared), closed.clone());
-        connections.spawn(async move {
-            let _permit = permit;
-            shared.connection(stream, peer, closed).await;
-        });
+        places.take(|place| shared.connection(stream, peer, place, closed));
     }
     drop(listener);
     shared.closing.store(true, Ordering::Relaxed);
     let _ = closing.send(true);
-    let finish = async { while connections.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(shared.options.grace, finish).await;
+    let _ = tokio::time::timeout(shared.options.grace, places.all_ended()).await;
 }
 
 /// What all connections of a server share.
@@ -203,39 +237,53 @@ struct Shared {
     options: ServeOptions,
     /// Whether the shutdown was asked for.
     closing: AtomicBool,
+    /// Whether a connection waits for the place of another.
+    is_crowded: AtomicBool,
 }
 
 impl Shared {
-    async fn connection(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, closed: watch::Receiver<bool>) {
+    async fn connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        place: Arc<Place>,
+        closed: watch::Receiver<bool>,
+    ) {
         let _ = stream.set_nodelay(true);
         #[cfg(feature = "serve-tls")]
         if let Some(config) = &self.options.tls {
             let handshake = tokio_rustls::TlsAcceptor::from(Arc::clone(config)).accept(stream);
-            if let Ok(Ok(stream)) = tokio::time::timeout(HEAD_TIMEOUT, Box::pin(handshake)).await {
+            let handshake = tokio::time::timeout(HEAD_TIMEOUT, Box::pin(handshake));
+            let stream = tokio::select! {
+                stream = handshake => stream,
+                () = place.is_wanted() => return,
+            };
+            if let Ok(Ok(stream)) = stream {
                 // In a box: a connection without TLS is not to be as large as one with it.
-                Box::pin(self.exchanges(stream, peer, closed)).await;
+                Box::pin(self.exchanges(stream, peer, place, closed)).await;
             }
             return;
         }
-        self.exchanges(stream, peer, closed).await;
+        self.exchanges(stream, peer, place, closed).await;
     }
 
     async fn exchanges<S: AsyncRead + AsyncWrite + Unpin>(
         self: Arc<Self>,
         stream: S,
         peer: SocketAddr,
+        place: Arc<Place>,
         mut closed: watch::Receiver<bool>,
     ) {
         let linger = self.options.linger;
-        let is_busy = Arc::new(AtomicBool::new(false));
-        let stream = Impatient::new(stream, self.options.stall_timeout, Arc::clone(&is_busy));
+        let stream = Impatient::new(stream, self.options.stall_timeout, Arc::clone(&place));
+        let own = Arc::clone(&place);
         let service = service_fn(move |request| {
-            let (shared, is_busy) = (Arc::clone(&self), Arc::clone(&is_busy));
+            let (shared, place) = (Arc::clone(&self), Arc::clone(&own));
             async move {
-                is_busy.store(true, Ordering::Relaxed);
-                let answer = shared.answer(request, peer).await;
-                is_busy.store(false, Ordering::Relaxed);
-                answer
+                let busy = place.busy();
+                let mut answer = shared.answer(request, peer, &place).await?;
+                answer.body_mut().set_guard(busy);
+                Ok::<_, crate::TransportError>(answer)
             }
         });
         let connection = hyper::server::conn::http1::Builder::new()
@@ -252,6 +300,12 @@ impl Shared {
         // What goes wrong on a connection is the client's to notice; the exchange has its own log.
         tokio::select! {
             _ = connection.as_mut() => return,
+            () = place.is_wanted() => {
+                if place.is_idle() {
+                    return;
+                }
+                connection.as_mut().graceful_shutdown();
+            }
             () = closing => connection.as_mut().graceful_shutdown(),
         }
         let _ = connection.await;
@@ -261,30 +315,61 @@ impl Shared {
         &self,
         request: http::Request<Incoming>,
         peer: SocketAddr,
+        place: &Place,
     ) -> Result<http::Response<Body>, crate::TransportError> {
-        let (mut head, body) = request.into_parts();
+        let (mut head, mut body) = request.into_parts();
         head.extensions.insert(Peer(peer));
-        if let Some(what) = malformed(&head) {
-            let mut response = (self.options.refuse)(&Refusal::Malformed(what), &head);
-            // What follows may not be where the client thinks it is.
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            return Ok(response);
-        }
-        let mut response = match (self.options.admit)(&mut head) {
-            Some(answer) => answer,
+        let refused = match malformed(&head) {
+            Some(what) => {
+                let mut response = (self.options.refuse)(&Refusal::Malformed(what), &head);
+                // What follows may not be where the client thinks it is.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                return Ok(response);
+            }
+            None => (self.options.admit)(&mut head),
+        };
+        let mut response = match refused {
+            Some(answer) => {
+                pass_over(&head, body);
+                answer
+            }
             None => {
-                let collected = collect(body, self.options.request_bytes_max);
+                if head.extensions.get::<KnownClient>().is_some() {
+                    place.is_of_known_client();
+                }
+                let mut permit = head.extensions.get().unwrap_or(&self.options.bodies).permit();
+                let collected = collect(&mut body, self.options.request_bytes_max, &mut permit);
                 match tokio::time::timeout(BODY_TIMEOUT, collected).await.unwrap_or(Err(Refusal::TooSlow)) {
-                    Ok(body) => self.exchange.send(Request::from_parts(head, body)).await?,
-                    Err(refusal) => (self.options.refuse)(&refusal, &head),
+                    Ok(body) => {
+                        head.extensions.insert(Arc::new(permit));
+                        self.exchange.send(Request::from_parts(head, body)).await?
+                    }
+                    Err(refusal) => {
+                        let answer = (self.options.refuse)(&refusal, &head);
+                        if matches!(refusal, Refusal::TooLarge(_) | Refusal::NoRoom(_)) {
+                            pass_over(&head, body);
+                        }
+                        answer
+                    }
                 }
             }
         };
-        if self.closing.load(Ordering::Relaxed) {
+        if self.closing.load(Ordering::Relaxed) || self.is_crowded.load(Ordering::Relaxed) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
     }
+}
+
+/// Reads the rest of a body whose request has been refused, and forgets it.
+fn pass_over(head: &Parts, mut body: Incoming) {
+    // Reading it would invite a client that waits for leave to send it.
+    if body.is_end_stream() || head.headers.contains_key(EXPECT) {
+        return;
+    }
+    tokio::spawn(tokio::time::timeout(REFUSED_BODY_TIMEOUT, async move {
+        while let Some(Ok(_)) = body.frame().await {}
+    }));
 }
 
 /// What is wrong with a request's head by the rules on which a proxy in front may judge differently: which host is asked, and
@@ -314,8 +399,9 @@ fn malformed(head: &Parts) -> Option<&'static str> {
     None
 }
 
-/// A request's body, whole; copied only when it comes in more than one piece, and then once.
-async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Refusal> {
+/// A request's body, whole; copied only when it comes in more than one piece, and then once. The permit is for the memory that
+/// it takes up.
+async fn collect(body: &mut Incoming, bytes_max: usize, permit: &mut BodyPermit) -> Result<Bytes, Refusal> {
     let announced = body.size_hint().lower();
     if announced > bytes_max as u64 {
         return Err(Refusal::TooLarge(bytes_max));
@@ -325,17 +411,30 @@ async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Refusal>
     while let Some(frame) = body.frame().await {
         let Ok(piece) = frame.map_err(|_| Refusal::Incomplete)?.into_data() else { continue };
         let so_far = whole.as_ref().map_or(first.len(), BytesMut::len);
-        if so_far + piece.len() > bytes_max {
+        let size = so_far + piece.len();
+        if size > bytes_max {
             return Err(Refusal::TooLarge(bytes_max));
         }
         match &mut whole {
-            Some(whole) => whole.extend_from_slice(&piece),
-            None if first.is_empty() => first = piece,
+            Some(whole) => {
+                if size > whole.capacity() {
+                    // As much again, as a vector grows, and no more than the limit.
+                    let room = (2 * whole.capacity()).clamp(size, bytes_max.max(size));
+                    permit.resize(room).map_err(Refusal::NoRoom)?;
+                    whole.reserve(room - so_far);
+                }
+                whole.extend_from_slice(&piece);
+            }
+            None if first.is_empty() => {
+                permit.resize(piece.len()).map_err(Refusal::NoRoom)?;
+                first = piece;
+            }
             None => {
                 // What is announced need not come, so no more than this is taken at its word.
                 const ROOM_MAX: usize = 1 << 20;
-                let room = usize::try_from(announced).unwrap_or(0).min(ROOM_MAX);
-                let mut gathered = BytesMut::with_capacity(room.max(so_far + piece.len()));
+                let room = usize::try_from(announced).unwrap_or(0).min(ROOM_MAX).max(size);
+                permit.resize(room).map_err(Refusal::NoRoom)?;
+                let mut gathered = BytesMut::with_capacity(room);
                 gathered.extend_from_slice(&first);
                 gathered.extend_from_slice(&piece);
                 whole = Some(gathered);
@@ -350,8 +449,7 @@ async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Refusal>
 struct Impatient<S> {
     stream: S,
     stall_timeout: Duration,
-    /// Whether a request is being answered, up to the head of the answer.
-    is_busy: Arc<AtomicBool>,
+    place: Arc<Place>,
     /// Set while a write waits.
     stalled: Option<Pin<Box<tokio::time::Sleep>>>,
     /// When something was last read or written.
@@ -364,11 +462,17 @@ struct Impatient<S> {
 }
 
 impl<S> Impatient<S> {
-    fn new(stream: S, stall_timeout: Duration, is_busy: Arc<AtomicBool>) -> Self {
+    fn new(stream: S, stall_timeout: Duration, place: Arc<Place>) -> Self {
         let last = tokio::time::Instant::now();
         // Who connects has something to say.
         let head_since = Some(last);
-        Self { stream, stall_timeout, is_busy, stalled: None, last, idle: None, head_since, head: None }
+        Self { stream, stall_timeout, place, stalled: None, last, idle: None, head_since, head: None }
+    }
+
+    /// Something has happened on the connection.
+    fn has_acted(&mut self) {
+        self.last = tokio::time::Instant::now();
+        self.place.has_acted(self.last);
     }
 
     /// What became of some bytes: they have gone out, which is a sign of life.
@@ -378,7 +482,7 @@ impl<S> Impatient<S> {
         written: Poll<std::io::Result<usize>>,
     ) -> Poll<std::io::Result<usize>> {
         if written.is_ready() {
-            self.last = tokio::time::Instant::now();
+            self.has_acted();
             self.head_since = None;
         }
         self.watch_write(cx, written)
@@ -391,10 +495,13 @@ impl<S> Impatient<S> {
         written: Poll<std::io::Result<T>>,
     ) -> Poll<std::io::Result<T>> {
         if written.is_ready() {
-            self.stalled = None;
+            if self.stalled.take().is_some() {
+                self.place.set_stalled(false);
+            }
             return written;
         }
         let timeout = self.stall_timeout;
+        self.place.set_stalled(true);
         let alarm = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         ready!(alarm.as_mut().poll(cx));
         Poll::Ready(Err(std::io::ErrorKind::TimedOut.into()))
@@ -406,14 +513,14 @@ impl<S> Impatient<S> {
         cx: &mut Context<'_>,
         read: Poll<std::io::Result<()>>,
     ) -> Poll<std::io::Result<()>> {
-        if self.is_busy.load(Ordering::Relaxed) {
+        if self.place.is_busy() {
             // The request's body and its answer have clocks of their own.
             self.head_since = None;
-            self.last = tokio::time::Instant::now();
+            self.has_acted();
             return read;
         }
         if read.is_ready() {
-            self.last = tokio::time::Instant::now();
+            self.has_acted();
             self.head_since.get_or_insert(self.last);
             return read;
         }

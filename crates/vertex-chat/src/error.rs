@@ -126,7 +126,7 @@ impl Error {
     pub(crate) fn transport(stage: &str, cause: TransportError) -> Self {
         let kind = match cause.kind() {
             _ if cause.is_timeout() => ErrorKind::Timeout,
-            TransportErrorKind::TooLarge => ErrorKind::TooLarge,
+            TransportErrorKind::TooLarge | TransportErrorKind::NoRoom => ErrorKind::TooLarge,
             TransportErrorKind::Protocol => ErrorKind::Unreadable,
             TransportErrorKind::Invalid => ErrorKind::Configuration,
             _ => ErrorKind::Connection,
