@@ -16,6 +16,7 @@ pub mod process;
 pub mod replay;
 pub mod runs;
 pub mod schema;
+pub mod soak;
 pub mod upstream;
 
 use std::io::Write;

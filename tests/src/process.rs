@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 
 use crate::{program, root, tool};
 
@@ -35,6 +35,11 @@ impl Running {
         let read = self.stdout.read_line(&mut line).expect("its output is text");
         assert!(read > 0, "the program ended without a word");
         line.trim_end().to_owned()
+    }
+
+    /// Its stderr, if it is piped and was not taken before.
+    pub fn stderr(&mut self) -> Option<ChildStderr> {
+        self.child.stderr.take()
     }
 
     /// Its process id.

@@ -46,13 +46,16 @@ impl Seen {
 #[derive(Debug)]
 pub struct Upstream {
     address: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Log,
     open: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
 /// What a server does for a request.
 type Answers = Arc<dyn Fn(&Seen) -> Vec<Step> + Send + Sync>;
+
+/// The requests so far; `None` where they are not kept.
+type Log = Arc<Mutex<Option<Vec<Seen>>>>;
 
 impl Upstream {
     /// Answers the first request with the first script, and so on; the last script is repeated.
@@ -75,9 +78,24 @@ impl Upstream {
     /// # Panics
     /// When there is no port.
     pub async fn answer_with(answers: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static) -> Self {
+        Self::listen(answers, Some(Vec::new())).await
+    }
+
+    /// The same, without [`seen`](Self::seen): for more requests than memory has room for.
+    ///
+    /// # Panics
+    /// When there is no port.
+    pub async fn answer_without_log(answers: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static) -> Self {
+        Self::listen(answers, None).await
+    }
+
+    async fn listen(
+        answers: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static,
+        log: Option<Vec<Seen>>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let seen = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::new(Mutex::new(log));
         let answers: Answers = Arc::new(answers);
         let open = Arc::new(AtomicUsize::new(0));
         let (log, count) = (Arc::clone(&seen), Arc::clone(&open));
@@ -118,7 +136,7 @@ impl Upstream {
     /// When the server's task has panicked.
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().expect("no panic while held").clone()
+        self.seen.lock().expect("no panic while held").clone().unwrap_or_default()
     }
 }
 
@@ -128,12 +146,14 @@ impl Drop for Upstream {
     }
 }
 
-async fn serve(mut stream: TcpStream, answers: Answers, log: Arc<Mutex<Vec<Seen>>>) {
+async fn serve(mut stream: TcpStream, answers: Answers, log: Log) {
     let _ = stream.set_nodelay(true);
     let mut buffer = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut buffer).await {
         let script = answers(&request);
-        log.lock().expect("no panic while held").push(request);
+        if let Some(log) = log.lock().expect("no panic while held").as_mut() {
+            log.push(request);
+        }
         for step in script {
             match step {
                 Step::Write(bytes) => {

@@ -392,11 +392,34 @@ async fn a_client_that_leaves_at_any_stage_is_left() {
     let log = served.wait_for(over + 8).await;
     let count = |status: u16| log.iter().filter(|it| it.status == status).count();
     assert_eq!((count(499), count(400)), (over, 8));
+    // What their servers were asked is known all the same.
+    assert!(log.iter().filter(|it| it.status == 499).all(|it| it.attempts == 1), "{log:?}");
     // A moment later nobody works for them any more.
     while upstream.open() > 0 {
         tokio::task::yield_now().await;
     }
     assert!(served.get("/metrics").await.text().contains("vertex_chat_requests_in_flight 0"));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_its_request_is_looked_at_is_in_the_log() {
+    let upstream = Upstream::answer_with(|_| vec![Step::Stall]).await;
+    let served = Served::start(&before(&upstream.url(), "openai")).await;
+    for clients in 1..=100 {
+        let body = ask(&"m".repeat(clients << 9), false).to_string();
+        let request = format!("{}{body}", head(body.len()));
+        let mut client = TcpStream::connect(served.address()).await.unwrap();
+        let (first, rest) = request.split_at(request.len() / 2);
+        client.write_all(first.as_bytes()).await.unwrap();
+        // The gateway reads this much, and then the rest and the end at once.
+        for _ in 0..200 {
+            tokio::task::yield_now().await;
+        }
+        client.write_all(rest.as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        let log = tokio::time::timeout(Duration::from_secs(20), served.wait_for(clients)).await;
+        assert_eq!(log.expect("every request is in the log")[clients - 1].status, 499);
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod conformance;
 mod docs;
 mod run;
 mod setup;
+mod soak;
 mod tidy;
 
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ cargo xtask COMMAND
   setup           installs what the tests use: Python, Node and Debian packages
   clients         the scripts of docs/clients with newly installed clients against the gateway; [NAME…] [--except NAME…];
                   --manifests checks the folder deploy
+  soak            the program among clients and servers that behave badly, every request accounted for; --minutes N
   bench client    instructions and allocations of the client beside async-openai's
   bench types     instructions of reading and writing beside derived structs'
   bench tokens    instructions and allocations of a token at hand beside gcloud-auth's
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["setup"] => setup::run(),
         ["clients", rest @ ..] => clients::run(rest),
+        ["soak", "--minutes", minutes] => soak::run_for(minutes),
         ["bench", "client"] => bench::client(),
         ["bench", "types"] => bench::types(),
         ["bench", "tokens"] => bench::tokens(),

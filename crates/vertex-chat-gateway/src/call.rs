@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, StatusCode};
@@ -41,6 +42,8 @@ pub(crate) struct Call {
     is_ended: bool,
     /// What it counts as while it runs.
     pub(crate) running: Option<Arc<Running>>,
+    /// How many requests were sent to models' servers so far.
+    attempts: Arc<AtomicU32>,
 }
 
 /// One request, as the access log has it. Words of clients and servers are as they came, and cut; [`to_json`](Self::to_json)
@@ -235,7 +238,13 @@ impl Call {
             entry,
             is_ended: false,
             running: None,
+            attempts: Arc::default(),
         }
+    }
+
+    /// Counts what is sent to models' servers, when it is sent: the client may leave at any time.
+    pub(crate) fn attempts(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.attempts)
     }
 
     /// The threads for what would keep the workers from other clients.
@@ -357,6 +366,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         self.entry.duration = self.elapsed();
+        self.entry.attempts = self.attempts.load(Ordering::Relaxed);
         if !self.is_ended {
             self.entry.status = CLIENT_LEFT;
             self.entry.error.get_or_insert_with(|| "client_left".to_owned());
@@ -372,7 +382,7 @@ impl Drop for Call {
             self.span.record("http.response.status_code", self.entry.status);
         }
         if self.entry.status == 200 {
-            self.shared.is_warm.store(true, std::sync::atomic::Ordering::Relaxed);
+            self.shared.is_warm.store(true, Ordering::Relaxed);
         }
         self.shared.metrics.in_flight.dec();
         self.shared.metrics.ended(&self.entry);

@@ -387,7 +387,8 @@ impl Ask<'_> {
         };
         call.prepared(prepared.report());
         let client = self.place.server().client();
-        let sent = call.waiting(client.send(prepared, &self.options())).await;
+        let options = self.options().with_attempts_counter(call.attempts());
+        let sent = call.waiting(client.send(prepared, &options)).await;
         let (body, meta) = match sent {
             Ok(response) => response.into_parts(),
             Err(error) => {

@@ -480,6 +480,13 @@ impl Gateway {
     fn refuse(&self, refusal: &Refusal, head: &Parts) -> Response {
         let client = head.extensions.get::<Admitted>().and_then(|it| it.client.clone());
         let code = match refusal {
+            Refusal::Left => {
+                // The log says that it left. Probes are in no log.
+                if head.method == Method::POST {
+                    drop(self.call(head, client));
+                }
+                return Response::new(Body::empty());
+            }
             Refusal::NoRoom(room) => {
                 return self.call(head, client).refuse(Fault::no_room(*room, "the request"));
             }

@@ -25,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::{Body, BodyLimit, BodyPermit, Exchange, NoRoom, Request, Response};
+use crate::{Body, BodyLimit, BodyPermit, Exchange, NoRoom, Request, Response, TransportError};
 use places::{Place, Places};
 
 pub(crate) use places::BodyGuard;
@@ -133,6 +133,8 @@ pub enum Refusal {
     NoRoom(NoRoom),
     /// Its head breaks a rule of HTTP on which servers and proxies must not differ.
     Malformed(&'static str),
+    /// The client left before its body was read. What is answered is not sent.
+    Left,
 }
 
 impl Refusal {
@@ -143,6 +145,8 @@ impl Refusal {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Incomplete | Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            // As nginx has it; there is no status for what is not sent.
+            Self::Left => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             Self::NoRoom(room) if room.is_share => StatusCode::TOO_MANY_REQUESTS,
             Self::NoRoom(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -156,6 +160,7 @@ impl fmt::Display for Refusal {
             Self::TooSlow => write!(f, "the request body did not come within {} s", BODY_TIMEOUT.as_secs()),
             Self::Incomplete => f.write_str("the request body broke off"),
             Self::NoRoom(room) => write!(f, "{room}; try again"),
+            Self::Left => f.write_str("the client left before its request was read"),
             Self::Malformed(what) => write!(f, "the request is not HTTP as it should be: {what}"),
         }
     }
@@ -277,13 +282,17 @@ impl Shared {
         let linger = self.options.linger;
         let stream = Impatient::new(stream, self.options.stall_timeout, Arc::clone(&place));
         let own = Arc::clone(&place);
-        let service = service_fn(move |request| {
-            let (shared, place) = (Arc::clone(&self), Arc::clone(&own));
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            let place = Arc::clone(&own);
+            let (mut head, body) = request.into_parts();
+            head.extensions.insert(Peer(peer));
+            // Before the first poll: a client that leaves at once has asked all the same.
+            let head = Unread { head: Some(head), shared: Arc::clone(&self) };
             async move {
                 let busy = place.busy();
-                let mut answer = shared.answer(request, peer, &place).await?;
+                let mut answer = head.answer(body, &place).await?;
                 answer.body_mut().set_guard(busy);
-                Ok::<_, crate::TransportError>(answer)
+                Ok::<_, TransportError>(answer)
             }
         });
         let connection = hyper::server::conn::http1::Builder::new()
@@ -310,54 +319,72 @@ impl Shared {
         }
         let _ = connection.await;
     }
+}
 
-    async fn answer(
-        &self,
-        request: http::Request<Incoming>,
-        peer: SocketAddr,
-        place: &Place,
-    ) -> Result<http::Response<Body>, crate::TransportError> {
-        let (mut head, mut body) = request.into_parts();
-        head.extensions.insert(Peer(peer));
-        let refused = match malformed(&head) {
-            Some(what) => {
-                let mut response = (self.options.refuse)(&Refusal::Malformed(what), &head);
-                // What follows may not be where the client thinks it is.
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                return Ok(response);
-            }
-            None => (self.options.admit)(&mut head),
+/// A request whose body has not been read. When it is dropped, the client has left.
+struct Unread {
+    /// Taken when it is answered.
+    head: Option<Parts>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        if let Some(head) = self.head.take() {
+            (self.shared.options.refuse)(&Refusal::Left, &head);
+        }
+    }
+}
+
+impl Unread {
+    async fn answer(mut self, body: Incoming, place: &Place) -> Result<http::Response<Body>, TransportError> {
+        let shared = Arc::clone(&self.shared);
+        let mut response = match self.read(body, place).await {
+            Ok(request) => shared.exchange.send(request).await?,
+            Err(answer) => *answer,
         };
-        let mut response = match refused {
-            Some(answer) => {
-                pass_over(&head, body);
-                answer
-            }
-            None => {
-                if head.extensions.get::<KnownClient>().is_some() {
-                    place.is_of_known_client();
-                }
-                let mut permit = head.extensions.get().unwrap_or(&self.options.bodies).permit();
-                let collected = collect(&mut body, self.options.request_bytes_max, &mut permit);
-                match tokio::time::timeout(BODY_TIMEOUT, collected).await.unwrap_or(Err(Refusal::TooSlow)) {
-                    Ok(body) => {
-                        head.extensions.insert(Arc::new(permit));
-                        self.exchange.send(Request::from_parts(head, body)).await?
-                    }
-                    Err(refusal) => {
-                        let answer = (self.options.refuse)(&refusal, &head);
-                        if matches!(refusal, Refusal::TooLarge(_) | Refusal::NoRoom(_)) {
-                            pass_over(&head, body);
-                        }
-                        answer
-                    }
-                }
-            }
-        };
-        if self.closing.load(Ordering::Relaxed) || self.is_crowded.load(Ordering::Relaxed) {
+        if shared.closing.load(Ordering::Relaxed) || shared.is_crowded.load(Ordering::Relaxed) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
+    }
+
+    /// The request with its body, or an answer to what is none.
+    async fn read(&mut self, mut body: Incoming, place: &Place) -> Result<Request, Box<Response>> {
+        let options = &self.shared.options;
+        let head = self.head.as_mut().expect("because it is taken below");
+        if let Some(what) = malformed(head) {
+            let mut answer = (options.refuse)(&Refusal::Malformed(what), head);
+            // What follows may not be where the client thinks it is.
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            self.head = None;
+            return Err(Box::new(answer));
+        }
+        if let Some(answer) = (options.admit)(head) {
+            pass_over(head, body);
+            self.head = None;
+            return Err(Box::new(answer));
+        }
+        if head.extensions.get::<KnownClient>().is_some() {
+            place.is_of_known_client();
+        }
+        let mut permit = head.extensions.get().unwrap_or(&options.bodies).permit();
+        let collected = collect(&mut body, options.request_bytes_max, &mut permit);
+        let collected = tokio::time::timeout(BODY_TIMEOUT, collected).await;
+        let mut head = self.head.take().expect("because only this takes it");
+        match collected.unwrap_or(Err(Refusal::TooSlow)) {
+            Ok(body) => {
+                head.extensions.insert(Arc::new(permit));
+                Ok(Request::from_parts(head, body))
+            }
+            Err(refusal) => {
+                let answer = (options.refuse)(&refusal, &head);
+                if matches!(refusal, Refusal::TooLarge(_) | Refusal::NoRoom(_)) {
+                    pass_over(&head, body);
+                }
+                Err(Box::new(answer))
+            }
+        }
     }
 }
 

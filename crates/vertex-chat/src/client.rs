@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -362,6 +363,9 @@ impl Client {
                 request.headers_mut().insert(AUTHORIZATION, token.authorization().clone());
             }
             attempts += 1;
+            if let Some(counter) = &options.attempts {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
             let sent =
                 send_within(&*settings.exchange, request.clone(), &timeouts, deadline, &settings.clock).await;
             let (failure, wait, worth_it) = match sent {

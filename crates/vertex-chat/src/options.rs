@@ -1,5 +1,8 @@
 //! What one call may want different.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use vertex_chat_params::Policy;
 use vertex_chat_transport::{RetryPolicy, Timeouts};
@@ -21,6 +24,7 @@ pub struct CallOptions {
     pub(crate) retry_after_sending: Option<bool>,
     pub(crate) policy: Option<Policy>,
     pub(crate) headers: HeaderMap,
+    pub(crate) attempts: Option<Arc<AtomicU32>>,
 }
 
 impl CallOptions {
@@ -62,6 +66,14 @@ impl CallOptions {
     #[must_use]
     pub fn with_policy(mut self, policy: Policy) -> Self {
         self.policy = Some(policy);
+        self
+    }
+
+    /// Adds one to this counter for each request that is about to be sent. So the number is known of a call that is dropped
+    /// before its end, too.
+    #[must_use]
+    pub fn with_attempts_counter(mut self, counter: Arc<AtomicU32>) -> Self {
+        self.attempts = Some(counter);
         self
     }
 

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use vertex_chat_tests::hostile_bench;
+use vertex_chat_tests::{hostile_bench, soak};
 
-const USAGE: &str = "rig hostile PROGRAM";
+const USAGE: &str = "rig hostile PROGRAM | rig soak MINUTES PROGRAM";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -13,6 +13,10 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let result = match words.as_slice() {
         ["hostile", program] => runtime.block_on(hostile_bench::run(PathBuf::from(program))),
+        ["soak", minutes, program] => match minutes.parse() {
+            Ok(minutes) => runtime.block_on(soak::run(PathBuf::from(program), minutes)),
+            Err(_) => Err(format!("{minutes} is no number of minutes; {USAGE}")),
+        },
         _ => Err(USAGE.to_owned()),
     };
     match result {
