@@ -325,6 +325,9 @@ async fn two_thousand_half_sent_bodies_stay_below_the_limit_of_memory() {
     // Three quarters of the room, and each body has announced a little more than a MiB.
     assert!((40..=48).contains(&answered), "{answered} of the first had room");
     assert!(once(address, "a").await.contains(" 200 "), "the room is free again");
+    // The system's allocator keeps some of it for the next bodies, but not all.
+    let kept = resident_bytes(running.id()).saturating_sub(before);
+    assert!(kept < LIMIT / 2, "{} MiB are kept", kept >> 20);
 }
 
 #[tokio::test]

@@ -28,6 +28,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// Gives memory back to the system some seconds after it was freed: docs/decisions/0027-memory-goes-back.md.
+#[cfg(all(feature = "jemalloc", unix, not(target_os = "openbsd")))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 use crate::failure::Failure;
 use crate::interrupt::{Interrupts, Role};
 use crate::telemetry::Telemetry;
