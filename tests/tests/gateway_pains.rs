@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use vertex_chat::Environment;
 use vertex_chat_gateway::{Config, Gateway, Options};
 use vertex_chat_tests::gateway::{Dedicated, Got, Served, before};
-use vertex_chat_tests::root;
 use vertex_chat_tests::upstream::{Step, Upstream, answer, chunk, chunked_head};
 use vertex_chat_transport::{Always, Exchange, Request, SystemClock};
 
@@ -393,34 +392,4 @@ async fn pain_28_finish_reason_is_read_in_camel_case_too() {
     )
     .await;
     assert_eq!(chunks_of(&got)[0]["choices"][0]["finish_reason"], "stop");
-}
-
-#[test]
-fn every_pain_of_the_page_names_tests_that_there_are() {
-    let page = std::fs::read_to_string(root().join("docs/pain-points.md")).unwrap();
-    let mut tests = String::new();
-    for folder in [
-        "tests/tests",
-        "tests/python",
-        "tests/node",
-        "crates/vertex-chat/src",
-        "crates/vertex-chat-gateway/src",
-    ] {
-        for entry in std::fs::read_dir(root().join(folder)).unwrap() {
-            tests.push_str(&std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default());
-        }
-    }
-    let rows: Vec<&str> =
-        page.lines().filter(|it| it.starts_with("| ") && it.as_bytes()[2].is_ascii_digit()).collect();
-    assert_eq!(rows.len(), 28);
-    for (number, row) in rows.iter().enumerate() {
-        assert!(row.starts_with(&format!("| {} |", number + 1)), "{row}");
-        let cell = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
-        let names: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
-        assert!(!names.is_empty(), "{row}");
-        for name in names {
-            let there = [format!("fn {name}("), format!("def {name}("), format!("async {name}(")];
-            assert!(there.iter().any(|it| tests.contains(it)), "there is no test {name}");
-        }
-    }
 }

@@ -249,6 +249,7 @@ fn documents(metadata: &Value, faults: &mut Vec<String>) -> Outcome {
             faults.push(format!("docs/ARCHITECTURE.md does not mention `{name}`"));
         }
     }
+    let tests = test_sources()?;
     for path in files(&root(), "md")? {
         let document = read(&path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -263,8 +264,44 @@ fn documents(metadata: &Value, faults: &mut Vec<String>) -> Outcome {
                 faults.push(format!("{shown} names {named}, which is not there"));
             }
         }
+        for name in named_tests(&document) {
+            let is_there = ["fn ", "def ", "async "].iter().any(|it| tests.contains(&format!("{it}{name}(")));
+            if !is_there {
+                faults.push(format!("{shown} names the test {name}, which is not there"));
+            }
+        }
     }
     Ok(())
+}
+
+/// The sources in which tests are.
+fn test_sources() -> Outcome<String> {
+    let mut sources = String::new();
+    for (folder, ending) in [("tests", "rs"), ("tests", "py"), ("tests", "mjs"), ("crates", "rs")] {
+        for path in files(&root().join(folder), ending)? {
+            sources.push_str(&read(&path)?);
+        }
+    }
+    Ok(sources)
+}
+
+/// The names in backquotes in the last column of tables whose last column is `shown by`.
+fn named_tests(document: &str) -> Vec<String> {
+    let mut is_such = false;
+    let mut names = Vec::new();
+    for line in document.lines() {
+        let Some(row) = line.strip_prefix('|') else {
+            is_such = false;
+            continue;
+        };
+        let cell = row.trim_end().trim_end_matches('|').rsplit(" | ").next().unwrap_or_default();
+        if cell.trim() == "shown by" {
+            is_such = true;
+        } else if is_such {
+            names.extend(cell.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    names
 }
 
 /// The relative targets of Markdown links, without fragments.
