@@ -17,6 +17,7 @@ pub mod replay;
 pub mod runs;
 pub mod schema;
 pub mod soak;
+pub mod tunnel;
 pub mod upstream;
 
 use std::io::Write;

@@ -148,7 +148,7 @@ fn what_is_missing_or_contradicts_is_told_with_the_remedy() {
         assert!(!said.contains("ya29.x") && !said.contains("sk-x"), "{said}");
     }
     let allowed = builder().access_token("ya29.x").base_url("https://proxy.example/v1");
-    assert!(allowed.danger_allow_token_host("proxy.example").build().is_ok());
+    assert!(allowed.allow_token_host("proxy.example").build().is_ok());
 }
 
 #[test]
@@ -533,12 +533,15 @@ fn debug_shows_no_header_and_no_address() {
     assert!(!shown.contains("canary") && shown.contains("x-goog-api-key"), "{shown}");
 }
 
-#[test]
-fn a_proxy_that_cannot_be_read_is_an_error_and_not_no_proxy() {
-    use vertex_chat::transport::{Connector, HttpConnector, Profile, Proxy};
-    for url in ["http://proxy:3128 ", "htp://proxy:3128", "http://pro xy:3128", "http://"] {
+#[tokio::test]
+async fn a_proxy_that_cannot_be_read_is_an_error_and_not_no_proxy() {
+    use vertex_chat::transport::{Connector, HttpConnector, Profile, Proxy, Request};
+    for url in ["htp://proxy:3128", "http://pro xy:3128", "http://"] {
         let proxy = Proxy::Url { url: url.to_owned(), no_proxy: String::new() };
-        let error = HttpConnector::new().with_proxy(proxy).connect(&Profile::Public).unwrap_err();
-        assert!(error.to_string().contains("the proxy is not a URL"), "{url}: {error}");
+        let exchange = HttpConnector::new().with_proxy(proxy).connect(&Profile::Public).unwrap();
+        let mut request = Request::new(bytes::Bytes::new());
+        *request.uri_mut() = "https://vertex.invalid/".parse().unwrap();
+        let error = exchange.send(request).await.unwrap_err();
+        assert!(error.to_string().contains("the given proxy"), "{url}: {error}");
     }
 }

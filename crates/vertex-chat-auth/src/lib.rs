@@ -71,7 +71,7 @@ pub use credentials::{
     CREDENTIAL_FILE_BYTES_MAX, Credentials, CredentialsKind, CredentialsOptions, PROJECT_VARIABLES, Place,
     VARIABLES_NOT_READ,
 };
-pub use environment::Environment;
+pub use environment::{Environment, VARIABLES};
 pub use error::{AuthError, AuthErrorKind};
 pub use executable::ExecutableAnswer;
 pub use impersonation::{IMPERSONATED_LIFE, IMPERSONATED_LIFE_MAX, ImpersonatedSource};

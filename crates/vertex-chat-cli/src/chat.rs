@@ -68,7 +68,7 @@ pub(crate) async fn run(
     };
     let builder = Client::builder().rewrites(arguments.parameters.rewrites());
     let client = match &embedded {
-        Some(embedded) => embedded.apply(arguments.target.apply(builder)).build()?,
+        Some(embedded) => embedded.apply(arguments.target.apply(builder).await?).build()?,
         None => interrupts.end(arguments.target.client(builder)).await?,
     };
     let result = converse(&arguments, &client, interrupts).await;

@@ -103,7 +103,10 @@ pub(crate) async fn run(arguments: DoctorArguments) -> Result<(), Failure> {
         out::line(format_args!("proxy        set by {name}"))?;
     }
     let client = match arguments.offline {
-        true => target.apply(Client::builder()).build().map_err(Failure::Client),
+        true => match target.apply(Client::builder()).await {
+            Ok(builder) => builder.build().map_err(Failure::Client),
+            Err(failure) => Err(failure),
+        },
         false => target.client(Client::builder()).await,
     };
     match &client {

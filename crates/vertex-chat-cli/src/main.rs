@@ -27,6 +27,8 @@ mod usage;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use vertex_chat::auth::{Environment, VARIABLES};
+use vertex_chat::transport::{NO_PROXY_VARIABLES, PROXY_VARIABLES};
 
 /// Gives memory back to the system some seconds after it was freed: docs/decisions/0027-memory-goes-back.md.
 #[cfg(all(feature = "jemalloc", unix, not(target_os = "openbsd")))]
@@ -117,7 +119,18 @@ fn main() -> ExitCode {
     code
 }
 
+/// Says which variables are read without what surrounds their values: they may have been meant so.
+fn tell_of_variables() {
+    let names = VARIABLES.into_iter().chain(PROXY_VARIABLES).chain(NO_PROXY_VARIABLES);
+    for name in Environment::process().surrounded(names) {
+        out::note(format_args!(
+            "note: {name}: the blanks, line ends or quotes around its value are left out"
+        ));
+    }
+}
+
 async fn run(program: Program) -> Result<(), Failure> {
+    tell_of_variables();
     // From here on Ctrl-C is ours to answer.
     let role = match program.command {
         Command::Chat(_) => Role::Conversation,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use vertex_chat::auth::{FILE_TIMEOUT, check_path, shown_path};
 use vertex_chat::{Client, ClientBuilder, Dialect};
 
 use crate::Failure;
@@ -36,6 +37,13 @@ pub(crate) struct Target {
     /// A credential file of any kind. Else GOOGLE_APPLICATION_CREDENTIALS, gcloud's login, the metadata server.
     #[arg(long, value_name = "FILE")]
     pub(crate) credentials: Option<PathBuf>,
+    /// A further host that may receive the access token: one that is not Google's, by https. It can act for you while the
+    /// token lives. May be given several times.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) token_host: Vec<String>,
+    /// Certificates in PEM: of authorities to trust, or a server's own, such as a private endpoint's. Beside the system's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 impl Target {
@@ -48,10 +56,19 @@ impl Target {
 
     /// A client. Where nothing names a project, whoever knows it is asked.
     pub(crate) async fn client(&self, builder: ClientBuilder) -> Result<Client, Failure> {
-        Ok(self.apply(builder).discover().await?.build()?)
+        Ok(self.apply(builder).await?.discover().await?.build()?)
     }
 
-    pub(crate) fn apply(&self, mut builder: ClientBuilder) -> ClientBuilder {
+    pub(crate) async fn apply(&self, mut builder: ClientBuilder) -> Result<ClientBuilder, Failure> {
+        for host in &self.token_host {
+            builder = builder.allow_token_host(host);
+        }
+        if let Some(path) = &self.ca_file {
+            let pem = read_certificates(path.clone()).await?;
+            builder = builder
+                .certificates_pem(&pem)
+                .map_err(|error| Failure::Configuration(format!("--ca-file {}: {error}", path.display())))?;
+        }
         if let Some(it) = &self.project {
             builder = builder.project(it);
         }
@@ -76,6 +93,20 @@ impl Target {
         if let Some(it) = &self.credentials {
             builder = builder.credentials_file(it);
         }
-        builder
+        Ok(builder)
     }
+}
+
+async fn read_certificates(path: PathBuf) -> Result<Vec<u8>, Failure> {
+    let wrong = |what: String| Failure::Configuration(format!("--ca-file: {what}"));
+    let shown = path.clone();
+    // A file may be on a drive that hangs.
+    let read = tokio::task::spawn_blocking(move || {
+        check_path(&path)
+            .map_err(|what| format!("this has to be the path of a file; the value seems to be {what}"))?;
+        std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
+    });
+    let read = tokio::time::timeout(FILE_TIMEOUT, read).await;
+    let read = read.map_err(|_| wrong(format!("{} does not come", shown_path(&shown))))?;
+    read.map_err(|error| wrong(error.to_string()))?.map_err(wrong)
 }

@@ -27,9 +27,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most names that have a certificate at once; then they are made anew.
 const NAMES_MAX: usize = 64;
 /// The hosts that are taken for the emulator's, and everything below them.
-const DOMAINS: [&str; 5] = [
+const DOMAINS: [&str; 6] = [
     "googleapis.com",
     "prediction.vertexai.goog",
+    "prediction.p.vertexai.goog",
     "amazonaws.com",
     "metadata.google.internal",
     "169.254.169.254",

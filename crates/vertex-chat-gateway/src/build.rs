@@ -223,6 +223,20 @@ async fn target(
     if let Some(dialect) = config.dialect(section)? {
         builder = builder.dialect(dialect);
     }
+    if let Some(file) = &section.ca_file {
+        let (config, file, environment) = (config.clone(), file.clone(), environment.clone());
+        let span = file.span();
+        let own = config.clone();
+        // A file may be on a drive that hangs, and the workers have others to answer.
+        let read = tokio::task::spawn_blocking(move || read_file(&own, &file, &environment)).await;
+        let pem = read.map_err(|error| config.fault(Some(span.clone()), error.to_string()))??;
+        builder = builder.certificates_pem(&pem).map_err(|error| {
+            config.fault(Some(span), format!("the file has no certificate in PEM: {error}"))
+        })?;
+    }
+    for host in &section.token_hosts {
+        builder = builder.allow_token_host(config.resolved(host, environment)?);
+    }
     let mut servers = Vec::new();
     if section.kind == Kind::Openai {
         let base_url = text(&section.base_url)?.unwrap_or_default();
@@ -354,6 +368,26 @@ async fn check_files(
     }
 }
 
+/// What a file has that the configuration trusts. What is no path may be a secret, and is not shown.
+fn read_file(
+    config: &Config,
+    path: &Spanned<String>,
+    environment: &Environment,
+) -> Result<Vec<u8>, ConfigError> {
+    let name = config.resolved(path, environment)?;
+    check_path(&name).map_err(|what| {
+        let message = format!(
+            "this has to be the path of a file; the value seems to be {what}; write it to a file that only you can read, \
+             and give the file's path"
+        );
+        config.fault(Some(path.span()), message)
+    })?;
+    if let Some(reason) = writable_by_others(&name) {
+        return Err(config.fault(Some(path.span()), format!("{name}: {reason}")));
+    }
+    std::fs::read(&name).map_err(|error| config.fault(Some(path.span()), format!("{name}: {error}")))
+}
+
 /// The server's side of TLS.
 fn tls(
     config: &Config,
@@ -361,20 +395,7 @@ fn tls(
     key: &Spanned<String>,
     environment: &Environment,
 ) -> Result<Arc<ServerConfig>, ConfigError> {
-    let read = |path: &Spanned<String>| {
-        let name = config.resolved(path, environment)?;
-        check_path(&name).map_err(|what| {
-            let message = format!(
-                "this has to be the path of a file; the value seems to be {what}; write it to a file that only you can read, \
-                 and give the file's path"
-            );
-            config.fault(Some(path.span()), message)
-        })?;
-        if let Some(reason) = writable_by_others(&name) {
-            return Err(config.fault(Some(path.span()), format!("{name}: {reason}")));
-        }
-        std::fs::read(&name).map_err(|error| config.fault(Some(path.span()), format!("{name}: {error}")))
-    };
+    let read = |path: &Spanned<String>| read_file(config, path, environment);
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(certificate)?).collect();
     let chain = chain.ok().filter(|it| !it.is_empty());
     let chain =

@@ -175,6 +175,11 @@ pub(crate) struct TargetSection {
     pub(crate) endpoint: Option<Spanned<String>>,
     pub(crate) host: Option<Spanned<String>>,
     pub(crate) credentials_file: Option<Spanned<String>>,
+    /// Hosts beside Google's that may receive the token.
+    #[serde(default)]
+    pub(crate) token_hosts: Vec<Spanned<String>>,
+    /// Certificates that are trusted beside the system's.
+    pub(crate) ca_file: Option<Spanned<String>>,
     pub(crate) access_token: Option<Spanned<String>>,
     pub(crate) quota_project: Option<Spanned<String>>,
     pub(crate) base_url: Option<Spanned<String>>,
@@ -205,6 +210,8 @@ impl TargetSection {
             endpoint: None,
             host: None,
             credentials_file: None,
+            token_hosts: Vec::new(),
+            ca_file: None,
             access_token: None,
             quota_project: None,
             base_url: None,
@@ -519,6 +526,10 @@ impl Config {
                 let message = format!("`{key}` means nothing for a target of kind `{kind}`");
                 return Err(self.fault(Some(value.span()), message));
             }
+        }
+        if let (Kind::Openai, Some(host)) = (target.kind, target.token_hosts.first()) {
+            let message = format!("`token_hosts` means nothing for a target of kind `{kind}`");
+            return Err(self.fault(Some(host.span()), message));
         }
         if let (Some(location), false) = (&target.location, target.locations.is_empty()) {
             return Err(self.fault(Some(location.span()), "`location` and `locations`; keep one"));

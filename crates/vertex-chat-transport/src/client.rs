@@ -15,16 +15,16 @@ use http::Uri;
 use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, HttpConnector as TcpConnector};
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use crate::proxy::Proxies;
+use crate::tls::{Refused, Verifier};
 use crate::{
     Body, ClientCertificate, Clock, Connector, Exchange, NewConnection, Profile, Request, Response, Sent,
     SystemClock, TransportError, TransportErrorKind, within,
@@ -129,7 +129,8 @@ impl HttpConnector {
         self
     }
 
-    /// Trusts these root certificates too.
+    /// Trusts these certificates too: as roots, and each as itself, compared byte for byte. So a server with a self-signed
+    /// certificate is trusted where this is named, whatever the certificate says of its host and its use.
     ///
     /// # Errors
     /// When the text has no PEM certificate.
@@ -170,25 +171,10 @@ impl HttpConnector {
         self
     }
 
-    fn matcher(&self, profile: &Profile) -> Result<Option<Matcher>, TransportError> {
-        match (&self.proxy, profile) {
-            (_, Profile::NoProxy) | (Proxy::Off, _) => Ok(None),
-            (Proxy::FromEnvironment, _) => {
-                // The matcher takes what it cannot read for no proxy, and requests would go out past it.
-                for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
-                    let url = std::env::var(name).unwrap_or_default();
-                    if !url.is_empty() && !is_proxy_url(&url) {
-                        return Err(invalid(&format!("{name} is not a proxy's URL, http://host:port")));
-                    }
-                }
-                Ok(Some(Matcher::from_env()))
-            }
-            (Proxy::Url { url, .. }, _) if !is_proxy_url(url) => {
-                Err(invalid("the proxy is not a URL, http://host:port"))
-            }
-            (Proxy::Url { url, no_proxy }, _) => {
-                Ok(Some(Matcher::builder().https(url.as_str()).no(no_proxy.as_str()).build()))
-            }
+    fn proxies(&self, profile: &Profile) -> Option<Arc<Proxies>> {
+        match profile {
+            Profile::NoProxy => None,
+            _ => Proxies::of(&self.proxy).map(Arc::new),
         }
     }
 }
@@ -206,13 +192,17 @@ impl fmt::Debug for HttpConnector {
 }
 
 impl Connector for HttpConnector {
+    fn with_certificates_pem(&self, pem: &[u8]) -> Result<Arc<dyn Connector>, TransportError> {
+        Ok(Arc::new(self.clone().with_root_certificates_pem(pem)?))
+    }
+
     fn connect(&self, profile: &Profile) -> Result<Arc<dyn Exchange>, TransportError> {
         let mut tcp = TcpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(TCP_KEEP_ALIVE));
         let dial = Dial {
-            tcp: Tcp { direct: tcp, proxies: self.matcher(profile)?.map(Arc::new) },
+            tcp: Tcp { direct: tcp, proxies: self.proxies(profile) },
             tls: Arc::new(Tls {
                 extra_roots: self.extra_roots.clone(),
                 certificate: match profile {
@@ -380,6 +370,7 @@ impl Service<Uri> for Dial {
 
     fn call(&mut self, to: Uri) -> Self::Future {
         let mut dial = self.clone();
+        let place = Place::of(&to);
         Box::pin(async move {
             let connecting: Connecting<Self::Response> = if to.scheme_str() == Some("https") {
                 let (tls, tcp) = (Arc::clone(&dial.tls), dial.tcp.clone());
@@ -388,8 +379,10 @@ impl Service<Uri> for Dial {
                 let tcp = dial.tcp.call(to);
                 Box::pin(async move { Ok(MaybeHttpsStream::Http(tcp.await?)) })
             };
-            within(&dial.clock, dial.timeout, connecting).await.unwrap_or_else(|| {
-                let context = format!("waited {} s", dial.timeout.as_secs_f64());
+            let connected = within(&dial.clock, dial.timeout, connecting).await;
+            let connected = connected.map(|it| it.map_err(|error| named(&place, error)));
+            connected.unwrap_or_else(|| {
+                let context = format!("{place}: waited {} s", dial.timeout.as_secs_f64());
                 Err(TransportError::new(TransportErrorKind::ConnectTimeout, Sent::No, context).into())
             })
         })
@@ -400,23 +393,7 @@ impl Service<Uri> for Dial {
 #[derive(Clone)]
 struct Tcp {
     direct: TcpConnector,
-    proxies: Option<Arc<Matcher>>,
-}
-
-impl Tcp {
-    fn proxy(&self, to: &Uri) -> Option<Intercept> {
-        if to.scheme_str() != Some("https") || to.host().is_some_and(is_loopback) {
-            return None;
-        }
-        self.proxies.as_ref()?.intercept(to)
-    }
-}
-
-/// Whether a URL's host is this machine: `localhost`, `127.0.0.0/8` or `::1`.
-fn is_loopback(host: &str) -> bool {
-    let host = host.trim_matches(['[', ']']);
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    proxies: Option<Arc<Proxies>>,
 }
 
 impl Service<Uri> for Tcp {
@@ -429,27 +406,13 @@ impl Service<Uri> for Tcp {
     }
 
     fn call(&mut self, to: Uri) -> Self::Future {
-        let Some(proxy) = self.proxy(&to) else {
-            let connecting = self.direct.call(to);
-            return Box::pin(async move { Ok(Connection::new(connecting.await?)) });
-        };
-        if proxy.uri().scheme_str() != Some("http") {
-            let scheme = proxy.uri().scheme_str().unwrap_or_default().to_owned();
-            let context = format!("a proxy of scheme `{scheme}` is not supported, only `http`");
-            let error = TransportError::new(TransportErrorKind::Connect, Sent::No, context);
-            return Box::pin(std::future::ready(Err(error.into())));
-        }
-        let mut tunnel = Tunnel::new(proxy.uri().clone(), self.direct.clone());
-        if let Some(authorization) = proxy.basic_auth() {
-            tunnel = tunnel.with_auth(authorization.clone());
-        }
-        let connecting = tunnel.call(to);
+        let way = self.proxies.as_ref().map_or(Ok(None), |it| it.way(&to));
+        let mut direct = self.direct.clone();
         Box::pin(async move {
-            connecting.await.map(Connection::new).map_err(|error| {
-                TransportError::new(TransportErrorKind::Connect, Sent::No, "through the proxy")
-                    .with_source(error)
-                    .into()
-            })
+            Ok(Connection::new(match way? {
+                Some(via) => via.connect(direct, &to).await?,
+                None => direct.call(to).await?,
+            }))
         })
     }
 }
@@ -493,21 +456,9 @@ impl Tls {
     }
 
     fn config(&self) -> Result<ClientConfig, String> {
-        let mut roots = RootCertStore::empty();
-        let native = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(native.certs);
-        for root in &self.extra_roots {
-            roots
-                .add(root.clone())
-                .map_err(|error| format!("an extra root certificate is not usable: {error}"))?;
-        }
-        if roots.is_empty() {
-            return Err(
-                "there are no root certificates; install ca-certificates or set SSL_CERT_FILE".to_owned()
-            );
-        }
         // The provider is named, not taken from the process: another crate may have installed another, or two.
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = Verifier::new(&self.extra_roots, &provider)?;
         // Who shows a certificate does so with TLS 1.3, which does not show it to others (AIP-4118).
         let versions = match &self.certificate {
             Some(_) => &[&rustls::version::TLS13][..],
@@ -516,7 +467,9 @@ impl Tls {
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             .map_err(|error| error.to_string())?
-            .with_root_certificates(roots);
+            // Not `danger`: it verifies as rustls does, and names what it refuses.
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
         match &self.certificate {
             None => Ok(builder.with_no_client_auth()),
             Some((chain, key)) => builder
@@ -536,14 +489,53 @@ fn parse_certificate(
     Ok((chain, key.map_err(|_| invalid("the client certificate's key is not PEM"))?))
 }
 
-/// Whether the matcher can read it.
-fn is_proxy_url(url: &str) -> bool {
-    let anywhere = Uri::from_static("https://host.invalid/");
-    Matcher::builder().https(url).build().intercept(&anywhere).is_some()
-}
-
 fn invalid(context: &str) -> TransportError {
     TransportError::new(TransportErrorKind::Invalid, Sent::No, context)
+}
+
+/// Where a connection leads.
+struct Place {
+    host: String,
+    port: u16,
+}
+
+impl Place {
+    fn of(url: &Uri) -> Self {
+        let usual = if url.scheme_str() == Some("https") { 443 } else { 80 };
+        Self { host: url.host().unwrap_or_default().to_owned(), port: url.port_u16().unwrap_or(usual) }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// An error of connecting, with where that was.
+fn named(place: &Place, error: BoxError) -> BoxError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&*error);
+    let (mut is_tls, mut is_lookup, mut refused) = (false, false, None);
+    while let Some(link) = cause {
+        if link.is::<TransportError>() {
+            // Ours, and named.
+            return error;
+        }
+        refused = refused.or_else(|| tls_error(link).and_then(Refused::of));
+        is_tls |= tls_error(link).is_some();
+        // hyper-util has no other way to tell.
+        is_lookup |= link.to_string() == "dns error";
+        cause = link.source();
+    }
+    let reason = refused.unwrap_or_else(|| deepest(&*error));
+    let (kind, context) = if is_tls {
+        (TransportErrorKind::Tls, format!("{place}: {reason}"))
+    } else if is_lookup {
+        (TransportErrorKind::Connect, format!("{place}: the name {} was not found: {reason}", place.host))
+    } else {
+        (TransportErrorKind::Connect, format!("{place}: {reason}"))
+    };
+    TransportError::new(kind, Sent::No, context).with_source(error).into()
 }
 
 /// What hyper-util's error means for us.
@@ -558,7 +550,7 @@ fn request_error(error: legacy::Error) -> TransportError {
             own = Some((error.kind(), error.to_string()));
             break;
         }
-        tls |= link.is::<rustls::Error>() || wraps_tls(link);
+        tls |= tls_error(link).is_some();
         if let Some(error) = link.downcast_ref::<hyper::Error>() {
             if error.is_parse() {
                 kind = (TransportErrorKind::Protocol, Sent::Yes, "");
@@ -597,16 +589,20 @@ fn request_error(error: legacy::Error) -> TransportError {
     TransportError::new(kind, sent, context).with_source(error)
 }
 
-/// rustls' errors travel inside `io::Error`, at times inside two of them, which do not show them as their source.
-fn wraps_tls(link: &(dyn Error + 'static)) -> bool {
-    let Some(inner) = link.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) else {
-        return false;
-    };
-    inner.is::<rustls::Error>() || wraps_tls(inner)
+/// rustls' error in a link of a chain. They travel inside `io::Error`, at times inside two of them, which do not show them as
+/// their source.
+fn tls_error<'a>(link: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut link = link;
+    loop {
+        if let Some(error) = link.downcast_ref::<rustls::Error>() {
+            return Some(error);
+        }
+        link = link.downcast_ref::<std::io::Error>()?.get_ref()?;
+    }
 }
 
 /// What the last error in the chain says: "connection refused", where the first says "client error".
-fn deepest(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn deepest(error: &(dyn Error + 'static)) -> String {
     let mut last = error;
     while let Some(next) = last.source() {
         last = next;
@@ -624,31 +620,13 @@ pub(crate) fn body_error(error: hyper::Error) -> TransportError {
 mod tests {
     use super::*;
 
-    fn through(proxy: Proxy, profile: &Profile, to: &str) -> Option<String> {
-        let connector = HttpConnector::new().with_proxy(proxy);
-        let tcp =
-            Tcp { direct: TcpConnector::new(), proxies: connector.matcher(profile).unwrap().map(Arc::new) };
-        tcp.proxy(&to.parse().unwrap()).map(|it| it.uri().to_string())
-    }
-
     #[test]
-    fn only_https_to_elsewhere_goes_through_the_proxy() {
-        let proxy =
-            || Proxy::Url { url: "http://proxy:3128".into(), no_proxy: ".internal,10.0.0.0/8".into() };
-        let expected = Some("http://proxy:3128/".to_owned());
-        assert_eq!(through(proxy(), &Profile::Public, "https://aiplatform.googleapis.com/"), expected);
-        for direct in [
-            "https://127.0.0.1:1/",
-            "https://localhost/",
-            "https://[::1]/",
-            "http://example.com/",
-            "https://a.internal/",
-            "https://10.1.2.3/",
-        ] {
-            assert_eq!(through(proxy(), &Profile::Public, direct), None, "{direct}");
-        }
-        assert_eq!(through(proxy(), &Profile::NoProxy, "https://aiplatform.googleapis.com/"), None);
-        assert_eq!(through(Proxy::Off, &Profile::Public, "https://aiplatform.googleapis.com/"), None);
+    fn the_metadata_server_is_asked_without_a_proxy() {
+        let proxy = Proxy::Url { url: "http://proxy:3128".into(), no_proxy: String::new() };
+        let connector = HttpConnector::new().with_proxy(proxy);
+        assert!(connector.proxies(&Profile::Public).is_some());
+        assert!(connector.proxies(&Profile::NoProxy).is_none());
+        assert!(HttpConnector::new().with_proxy(Proxy::Off).proxies(&Profile::Public).is_none());
     }
 
     #[test]

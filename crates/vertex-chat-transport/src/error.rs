@@ -32,6 +32,11 @@ pub enum TransportErrorKind {
     ///
     /// *Troubleshooting:* check host and port, the network, `HTTPS_PROXY` and `NO_PROXY`.
     Connect,
+    /// The proxy does not open a connection, by its rules: a status of 400 to 499.
+    ///
+    /// *Troubleshooting:* the error names the proxy, its status and the variable. Put user and password into the URL, or have the
+    /// host allowed.
+    Proxy,
     /// A connection, but no trust in it: the certificate, the protocol versions.
     ///
     /// *Troubleshooting:* behind a proxy that opens TLS, add its root certificate.
@@ -122,6 +127,7 @@ impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             TransportErrorKind::Connect => "cannot connect",
+            TransportErrorKind::Proxy => "the proxy refuses",
             TransportErrorKind::Tls => "cannot establish TLS",
             TransportErrorKind::ConnectTimeout => "no connection in time",
             TransportErrorKind::FirstByteTimeout => "no answer in time",

@@ -43,10 +43,15 @@ mod client;
 mod clock;
 mod error;
 mod log_text;
+mod pasted;
+#[cfg(feature = "client")]
+mod proxy;
 mod retry;
 #[cfg(feature = "serve")]
 pub mod serve;
 mod timeouts;
+#[cfg(feature = "client")]
+mod tls;
 
 use std::fmt;
 use std::sync::Arc;
@@ -65,6 +70,9 @@ pub use clock::SystemClock;
 pub use clock::{Clock, SimulatedClock, Sleep};
 pub use error::{Sent, TransportError, TransportErrorKind};
 pub use log_text::LogText;
+pub use pasted::without_surroundings;
+#[cfg(feature = "client")]
+pub use proxy::{NO_PROXY_VARIABLES, PROXY_VARIABLES};
 pub use retry::{RETRY_AFTER_MAX, RetryBudget, RetryPolicy, is_retryable_status, retry_after};
 pub use timeouts::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT, Timeouts, send_within, within};
 
@@ -103,6 +111,16 @@ pub trait Connector: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// When the kind cannot be had, such as a client certificate that does not parse.
     fn connect(&self, profile: &Profile) -> Result<Arc<dyn Exchange>, TransportError>;
+
+    /// A connector like this one that also trusts these certificates, in PEM: as roots, and each as itself.
+    ///
+    /// # Errors
+    /// When the text has no certificate, or the connector takes none; as this default does.
+    fn with_certificates_pem(&self, pem: &[u8]) -> Result<Arc<dyn Connector>, TransportError> {
+        let _ = pem;
+        let context = "the connector takes no further certificates";
+        Err(TransportError::new(TransportErrorKind::Invalid, Sent::No, context))
+    }
 }
 
 /// A kind of connection.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use vertex_chat_auth::{
     AccessToken, Credentials, CredentialsKind, CredentialsOptions, DEFAULT_UNIVERSE, Environment,
-    PROJECT_VARIABLES, Secret, StaticToken, TokenSource,
+    PROJECT_VARIABLES, Secret, StaticToken, TokenSource, shown_name,
 };
 use vertex_chat_params::{Dialect, Policy, Rewrites};
 use vertex_chat_transport::{Clock, Connector, HttpConnector, Profile, RetryPolicy, SystemClock, Timeouts};
@@ -46,7 +46,7 @@ const USER_AGENT: &str = concat!("vertex-chat/", env!("CARGO_PKG_VERSION"));
 /// # Where tokens go
 ///
 /// A Google token goes to Google's hosts (`*.googleapis.com`, dedicated endpoints, the credentials' universe), to this
-/// machine, and to hosts [allowed by name](Self::danger_allow_token_host); in the clear only to this machine. An OpenAI
+/// machine, and to hosts [allowed by name](Self::allow_token_host); in the clear only to this machine. An OpenAI
 /// key never goes to Google. Anything else is an error of [`build`](Self::build).
 #[derive(Clone)]
 pub struct ClientBuilder {
@@ -286,9 +286,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Lets a Google token go to this host, which is not Google's. Whoever runs it can then act for you.
+    /// Lets a Google token go to this host, which is not Google's. The host receives the token, and can act for you with it for
+    /// as long as the token lives.
     #[must_use]
-    pub fn danger_allow_token_host(mut self, host: impl Into<String>) -> Self {
+    pub fn allow_token_host(mut self, host: impl Into<String>) -> Self {
         self.token_hosts.push(host.into());
         self
     }
@@ -306,6 +307,17 @@ impl ClientBuilder {
     pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
         self.connector = connector;
         self
+    }
+
+    /// Trusts the servers that these certificates, in PEM, vouch for, and a server that shows exactly one of them; beside those
+    /// that the system trusts. For private endpoints and certificate authorities of one's own.
+    ///
+    /// # Errors
+    /// When the text has no certificate, or the [connector](Self::connector) takes none. Set the connector before.
+    pub fn certificates_pem(mut self, pem: &[u8]) -> Result<Self, Error> {
+        let connector = self.connector.with_certificates_pem(pem);
+        self.connector = connector.map_err(|error| Error::configuration(error.to_string()))?;
+        Ok(self)
     }
 
     /// What tells the time.
@@ -408,6 +420,12 @@ impl ClientBuilder {
         };
         let chat_url = chat_url(&base_url).map_err(Error::configuration)?;
         let universe = credentials.as_ref().map_or(DEFAULT_UNIVERSE, |it| &it.universe);
+        if let Some(host) = self.token_hosts.iter().find(|it| it.contains(['/', ' ', '@']) || it.is_empty()) {
+            return Err(Error::configuration(format!(
+                "`{}` is no host that can receive a token; write it without scheme, port and path, as in `models.example`",
+                shown_name(host)
+            )));
+        }
         let trust = Trust::of(&chat_url, universe, &self.token_hosts);
         // What is at hand is checked now; what a source gives later is checked then.
         if let Some(token) = credentials.as_ref().and_then(|it| it.source.cached()) {

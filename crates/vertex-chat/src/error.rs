@@ -133,7 +133,7 @@ impl Error {
         };
         let mut error = Self::new(kind, format!("{stage}: {cause}"));
         error.0.retryable = matches!(kind, ErrorKind::Timeout | ErrorKind::Connection)
-            && cause.kind() != TransportErrorKind::Tls;
+            && !matches!(cause.kind(), TransportErrorKind::Tls | TransportErrorKind::Proxy);
         let sent = cause.sent();
         error.0.source = Some(Box::new(cause));
         error.with_sent(sent)

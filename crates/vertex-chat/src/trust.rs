@@ -73,7 +73,8 @@ fn check_google_token(to: &Uri, universe: &str, allowed: &[String]) -> Result<()
         return Ok(());
     }
     Err(format!(
-        "a Google token may not go to {host}, which is not Google's; give an API key for it, or allow the host by name"
+        "a Google token may not go to {host}, which is not Google's; give an API key for it, or allow this host to receive the \
+         token (`--token-host {host}`, `token_hosts` of a target, `ClientBuilder::allow_token_host`)"
     ))
 }
 
