@@ -45,6 +45,12 @@ fn messages(text: &str) -> String {
     json!([{"role": "user", "content": text}]).to_string()
 }
 
+/// The fields of an object, without its braces.
+fn inner(object: &Value) -> String {
+    let text = object.to_string();
+    text[1..text.len() - 1].to_owned()
+}
+
 fn request(messages: &str, rest: &str) -> String {
     format!(r#"{{"model":"{MODEL}","messages":{messages}{rest}}}"#)
 }
@@ -253,6 +259,34 @@ fn requests(bytes: usize) -> Vec<(&'static str, String)> {
     all.push(("many unknown parameters", request(&messages("hi"), &unknown.concat())));
     let nulls: Vec<String> = (0..fits(bytes, 14)).map(|i| format!(r#","u{i}":null"#)).collect();
     all.push(("many nulls", request(&messages("hi"), &nulls.concat())));
+    let options = |mark: &str, each: usize| {
+        let fields = (0..fits(bytes, each)).map(|i| (format!("{mark}{i}"), Value::from(i)));
+        Value::Object(fields.collect::<Map<_, _>>())
+    };
+    let twice =
+        json!({"extra_body": {"google": options("a", 24), "extra_body": {"google": options("b", 24)}}});
+    all.push((
+        "many options of Google's in two places",
+        request(&messages("hi"), &format!(",{}", inner(&twice))),
+    ));
+    let twice = json!({"google": options("a", 24), "extra_body": {"google": options("b", 24)}});
+    all.push((
+        "many options of Google's beside the body",
+        request(&messages("hi"), &format!(",{}", inner(&twice))),
+    ));
+    let twice = json!({"google": {"thinking_config": options("a", 24)}, "extra_body": {"google": {"thinking_config": options("b", 24)}}});
+    all.push((
+        "many options of thinking in two places",
+        request(&messages("hi"), &format!(",{}", inner(&twice))),
+    ));
+    let twice = json!({"extra_body": {"extra_body": options("a", 24), "b": 1}});
+    all.push((
+        "many unknown fields in the body's body",
+        request(&messages("hi"), &format!(",{}", inner(&twice))),
+    ));
+    let content = json!({"google": options("a", 24), "vertex": options("b", 24)});
+    let said = json!([{"role": "assistant", "content": "hi", "extra_content": content}, user()]);
+    all.push(("much extra content of both names", request(&said.to_string(), "")));
     let odd = [
         "user",
         "store",

@@ -142,6 +142,72 @@ async fn a_clients_words_send_no_request_elsewhere() {
 }
 
 #[tokio::test]
+async fn a_server_that_always_names_another_host_is_asked_twice() {
+    let upstream = Upstream::answer_with(|seen| {
+        let own = json!({"name": "n", "dedicatedEndpointDns": "12.us-central1-34.prediction.vertexai.goog"});
+        let (status, body) = match seen.line.starts_with("GET") {
+            true => ("200 OK", own),
+            false => (
+                "400 Bad Request",
+                json!([{"error": {"code": 400, "status": "FAILED_PRECONDITION", "message": SENTENCE}}]),
+            ),
+        };
+        vec![Step::Write(answer(status, "application/json", &[], body.to_string().as_bytes()))]
+    })
+    .await;
+    let gateway = Proxied::start(&endpoint_config(), upstream.address()).await;
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+    for _ in 0..3 {
+        let (status, text) = gateway.ask(&body).await;
+        assert_eq!(status, 400, "{text}");
+    }
+    let seen = upstream.seen();
+    let posts = seen.iter().filter(|it| it.line.starts_with("POST")).count();
+    // The first goes to both hosts, the others to the one that was found.
+    assert_eq!((posts, seen.len() - posts), (4, 2), "a lookup at first, and one that finds the same");
+}
+
+/// What the gateway keeps of a body while it runs.
+#[tokio::test]
+async fn bodies_of_many_small_values_are_bounded() {
+    let list = |value: &str| format!("[{value}{}]", format!(",{value}").repeat(300_000));
+    let flood = format!(r#"{{"choices":{}}}"#, list("{}"));
+    let stream = format!("data: {flood}\n\ndata: [DONE]\n\n");
+    let upstream = Upstream::answer_with(move |seen| {
+        let is_stream = String::from_utf8_lossy(&seen.body).contains("\"stream\":true");
+        let (kind, body) =
+            if is_stream { ("text/event-stream", &stream) } else { ("application/json", &flood) };
+        vec![Step::Write(answer("200 OK", kind, &[], body.as_bytes()))]
+    })
+    .await;
+    let served = Served::start(&before(&upstream.url(), "vertex-gemini-3")).await;
+    for (field, value) in
+        [("content", "{}"), ("content", r#"{"type":"text"}"#), ("tool_calls", "{}"), ("content", "[[]]")]
+    {
+        let body =
+            format!(r#"{{"model":"{MODEL}","messages":[{{"role":"assistant","{field}":{}}}]}}"#, list(value));
+        let got =
+            served.ask(Method::POST, "/v1/chat/completions", &[("content-type", "application/json")], body);
+        let got = got.await.unwrap();
+        assert_eq!(
+            (got.status.as_u16(), got.json()["error"]["code"].as_str()),
+            (400, Some("request_too_complex"))
+        );
+    }
+    assert!(upstream.seen().is_empty());
+    for stream in [false, true] {
+        let body = json!({"model": MODEL, "stream": stream, "messages": [{"role": "user", "content": "hi"}]});
+        let got = served.complete(&body).await;
+        assert!(
+            got.status == 502 && got.text().contains("upstream_too_large"),
+            "{} {:.300}",
+            got.status,
+            got.text()
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_dedicated_endpoint_is_found_over_tcp() {
     let emulator = vertex_chat_emulator::Emulator::new(Arc::new(SystemClock));
     let running = emulator.start(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();

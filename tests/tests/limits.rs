@@ -185,6 +185,27 @@ async fn a_connection_that_is_answered_keeps_its_place() {
 }
 
 #[tokio::test]
+async fn unknown_clients_that_do_not_read_give_their_places_up() {
+    let upstream = Upstream::answer_with(|_| hello()).await;
+    let config =
+        format!("[limits]\nconnections_max = 4\n{}{}", before(&upstream.url(), "openai"), keys(&["me"]));
+    let served = Served::start(&config).await;
+    let probes = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(4_000);
+    let mut stalled = Vec::new();
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(served.address()).await.unwrap();
+        // Until nothing more is taken: the answers lie in the way.
+        while tokio::time::timeout(Duration::from_millis(300), stream.write_all(probes.as_bytes()))
+            .await
+            .is_ok()
+        {}
+        stalled.push(stream);
+    }
+    let answered = tokio::time::timeout(PATIENCE / 2, once(served.address(), "me")).await;
+    assert!(answered.unwrap().contains(" 200 "), "a client with a key is answered meanwhile");
+}
+
+#[tokio::test]
 async fn who_has_no_key_loses_the_connection_and_still_gets_the_answer() {
     let upstream = Upstream::answer_with(|_| hello()).await;
     let config = format!("{}{}", before(&upstream.url(), "openai"), keys(&["me"]));

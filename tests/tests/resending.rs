@@ -6,16 +6,20 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use vertex_chat::Environment;
+use vertex_chat_emulator::{Emulator, Fault, FaultPlace, PROJECT};
 use vertex_chat_gateway::{AccessEntry, Config, Gateway, Options};
 use vertex_chat_tests::certificates::Certificates;
 use vertex_chat_tests::gateway::{Got, Served};
+use vertex_chat_tests::process::Folder;
 use vertex_chat_tests::upstream::{Seen, Step, Upstream, answer};
-use vertex_chat_transport::{Exchange, HttpConnector, Request};
+use vertex_chat_transport::{Exchange, HttpConnector, Request, SystemClock};
 
 const HELLO: &str = r#"{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}"#;
 
@@ -89,6 +93,59 @@ async fn invented_names_displace_no_cool_down() {
     assert_eq!(first.seen().iter().filter(|it| model_of(it) == "named").count(), 1);
 }
 
+#[tokio::test]
+async fn a_token_server_that_fails_cools_no_model_down() {
+    let emulator = Emulator::new(Arc::new(SystemClock)).start("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let paid = Upstream::answer_with(|_| hello()).await;
+    let folder = Folder::new("token-hiccup");
+    let key = folder.file("key.json", emulator.service_account_json());
+    let config = format!(
+        "[targets.first]\nkind = \"vertex\"\nproject = \"{PROJECT}\"\nhost = \"{}\"\ncredentials_file = \"{}\"\nretries = 0\n\
+         [targets.paid]\nkind = \"openai\"\nbase_url = \"{}/v1\"\n\
+         [[models]]\nname = \"*\"\nto = [{{ target = \"first\" }}]\nfallback = [{{ target = \"paid\" }}]\n",
+        emulator.base_url(),
+        key.display(),
+        paid.url()
+    );
+    emulator
+        .emulator()
+        .add_fault(Fault::at(FaultPlace::Token).status(StatusCode::SERVICE_UNAVAILABLE, "{}").times(100));
+    let served = Served::start(&config).await;
+    let got = served.complete(&ask("google/gemini-2.5-flash")).await;
+    assert_eq!(target(&got), "paid", "{}", got.text());
+    emulator.emulator().clear_faults();
+    // The token source waits for some seconds after a failure; a cool-down would be 30 s.
+    let start = std::time::Instant::now();
+    while !target(&served.complete(&ask("google/gemini-2.5-flash")).await).starts_with("first") {
+        assert!(start.elapsed() < Duration::from_secs(25), "the model is left alone");
+    }
+    let metrics = served.get("/metrics").await.text();
+    assert!(!metrics.contains("vertex_chat_cool_downs_total{"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_renewed_token_is_no_retry() {
+    let emulator = Emulator::new(Arc::new(SystemClock)).start("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let folder = Folder::new("renewed-token");
+    let key = folder.file("key.json", emulator.service_account_json());
+    let config = format!(
+        "[targets.first]\nkind = \"vertex\"\nproject = \"{PROJECT}\"\nhost = \"{}\"\ncredentials_file = \"{}\"\nretries = 0\n",
+        emulator.base_url(),
+        key.display()
+    );
+    let served = Served::start(&config).await;
+    assert_eq!(served.complete(&ask("google/gemini-2.5-flash")).await.status, 200);
+    for status in [StatusCode::UNAUTHORIZED, StatusCode::TOO_MANY_REQUESTS] {
+        emulator
+            .emulator()
+            .add_fault(Fault::at(FaultPlace::Chat).status(status, r#"{"error":{"message":"no"}}"#));
+    }
+    let got = served.complete(&ask("google/gemini-2.5-flash")).await;
+    assert_eq!((got.status.as_u16(), got.header("x-should-retry")), (429, None), "{}", got.text());
+    let log = served.wait_for(2).await;
+    assert_eq!((log[1].attempts, log[1].resent), (2, 1));
+}
+
 /// One server that is asked up to three times.
 fn one(url: &str, keys: &str) -> String {
     format!(
@@ -99,8 +156,7 @@ fn one(url: &str, keys: &str) -> String {
 
 /// A gateway on a clock whose waits pass at once.
 async fn impatient(config: &str) -> Served {
-    let clock =
-        vertex_chat_transport::SimulatedClock::new().with_instant_sleeps(std::time::Duration::from_secs(40));
+    let clock = vertex_chat_transport::SimulatedClock::new().with_instant_sleeps(Duration::from_secs(40));
     Served::start_with(config, Environment::of::<&str, &str>([]), Arc::new(clock)).await
 }
 

@@ -314,7 +314,9 @@ fn an_output_replaces_only_what_the_program_has_written() {
     let folder = Folder::new("outputs");
     let emulate = Emulate::start("outputs-emulator", &[]);
     let base_url = format!("{}/v1", emulate.url);
-    let mine = "what I have written in three weeks\n";
+    // Words of the program's own reports are in people's notes, too.
+    let mine = "what I have written in three weeks\n# Conformance of servers\n<testsuites name=\"conformance\">\n\"format\": \"vertex-chat-conformance/1\"\n\
+                <meta name=\"generator\" content=\"vertex-chat compare\">\n{\"custom_id\":\"vertex-chat-0\"}\n";
     let compare = |path: &Path| {
         let mut command = vertex_chat(&["compare", "--emulator", "--quiet", "hi", "--html"]);
         run(command.arg(path), "")
@@ -423,7 +425,7 @@ fn faults_of_a_configuration_are_found_before_it_serves() {
     set(&key, 0o644);
     let (code, warning) = check(&target);
     assert!(
-        code == Some(0) && warning.contains("everybody on this machine may read the credentials"),
+        code == Some(0) && warning.contains("everybody on this machine may read the secret in it"),
         "{warning}"
     );
     set(&key, 0o646);

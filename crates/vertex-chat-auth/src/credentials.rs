@@ -401,7 +401,7 @@ impl CredentialsOptions {
                 found: None,
             },
             (false, Some(host)) => Place {
-                name: format!("the metadata server {host}"),
+                name: format!("the metadata server {}", crate::shown_name(&host)),
                 verdict: "is named by GCE_METADATA_HOST".into(),
                 found: Some(Choice::Metadata),
             },

@@ -119,9 +119,10 @@ impl fmt::Debug for ExecutableSubject {
     }
 }
 
-/// The path of the program that a command starts.
-pub(crate) fn program_path(command: &str) -> Option<PathBuf> {
-    shlex::split(command)?.into_iter().next().map(PathBuf::from)
+/// The program that a command starts, and the files that it is given by their paths, such as a shell's script.
+pub(crate) fn command_files(command: &str) -> Vec<PathBuf> {
+    let words = shlex::split(command).unwrap_or_default().into_iter().enumerate();
+    words.filter(|(i, word)| *i == 0 || word.starts_with('/')).map(|(_, word)| PathBuf::from(word)).collect()
 }
 
 impl ExecutableSubject {

@@ -10,7 +10,7 @@ use vertex_chat_transport::{Exchange, Profile};
 use crate::aws::AwsSubject;
 use crate::certificate::{CertificateExchange, CertificateFiles};
 use crate::discover::{Discovery, ResourceManager};
-use crate::executable::{ExecutableSubject, program_path};
+use crate::executable::{ExecutableSubject, command_files};
 use crate::external::{ExternalAccount, ExternalAccountSource};
 use crate::file::{Fields, FileFields, fields_of};
 use crate::impersonation::account_of;
@@ -219,7 +219,7 @@ impl CredentialsOptions {
         };
         let project_id = account.user_project().map(str::to_owned);
         let found = Found::new(fetch, CredentialsKind::ExternalAccount);
-        let files = program_of(fields).into_iter().collect();
+        let files = files_of(fields);
         Ok(Found { account: email, project_id, quota_project_id, universe_domain, discovery, files, ..found })
     }
 
@@ -343,10 +343,17 @@ impl CredentialsOptions {
     }
 }
 
-/// The program that gives subject tokens, where one does.
-fn program_of(fields: &Map<String, Value>) -> Option<PathBuf> {
-    let executable = fields.get("credential_source")?.as_object()?.get("executable")?.as_object()?;
-    executable.text("command").and_then(program_path)
+/// The files that decide what the subject token is: the file that has it, a certificate's, or a program and what it is given
+/// to run.
+fn files_of(fields: &Map<String, Value>) -> Vec<PathBuf> {
+    let Some(source) = fields.get("credential_source").and_then(Value::as_object) else { return Vec::new() };
+    let inner = |key: &str| source.get(key).and_then(Value::as_object);
+    let file = source.text("file").map(PathBuf::from);
+    let certificate =
+        inner("certificate").and_then(|it| it.text("certificate_config_location")).map(PathBuf::from);
+    let command = inner("executable").and_then(|it| it.text("command"));
+    let words = command.map(command_files).unwrap_or_default();
+    file.into_iter().chain(certificate).chain(words).collect()
 }
 
 /// The same options for credentials that only act as others.

@@ -25,10 +25,12 @@ const DECODED_BYTES_MAX: usize = 256;
 /// How often one encoding may be inside of another.
 const ENCODINGS_MAX: usize = 3;
 /// What tokens and keys begin with, and what they are. A value that begins so is never shown unless it is an existing file.
-const PREFIXES: [(&str, MisplacedValue); 14] = [
+const PREFIXES: [(&str, MisplacedValue); 18] = [
     ("ya29.", MisplacedValue::AccessToken),
     ("1//", MisplacedValue::RefreshToken),
+    ("1/0", MisplacedValue::RefreshToken),
     ("4/0", MisplacedValue::RefreshToken),
+    ("4/1", MisplacedValue::RefreshToken),
     ("GOCSPX-", MisplacedValue::ApiKey),
     ("AIza", MisplacedValue::ApiKey),
     ("AQ.", MisplacedValue::ApiKey),
@@ -40,7 +42,14 @@ const PREFIXES: [(&str, MisplacedValue); 14] = [
     ("AKIA", MisplacedValue::ApiKey),
     ("Bearer ", MisplacedValue::AccessToken),
     ("vc-", MisplacedValue::ApiKey),
+    ("glpat-", MisplacedValue::AccessToken),
+    ("xox", MisplacedValue::AccessToken),
 ];
+/// Those that are in no name of a file, wherever a word begins.
+const CERTAIN_PREFIXES: [&str; 9] =
+    ["ya29.", "1//", "AIza", "GOCSPX-", "Bearer ", "glpat-", "gsk_", "github_pat_", "AQ."];
+/// The shortest run whose letters and digits are looked at for whether chance has made them, in bytes.
+const RANDOM_RUN_BYTES_MIN: usize = 20;
 /// Names of fields that credential files have.
 const FIELDS: [&str; 6] =
     ["private_key", "client_email", "refresh_token", "client_secret", "service_account", "authorized_user"];
@@ -161,13 +170,20 @@ fn misplaced(text: &str, depth: usize) -> Option<MisplacedValue> {
     if let Some(what) = secret_prefix(bare).or_else(|| encoded(bare, depth)) {
         return Some(what);
     }
+    // `TOKEN=ya29.…`, `/etc/key.json ya29.…`, `./ya29.…`, `/key?access_token=ya29.…`.
+    let begins_word = |at: usize| at == 0 || !bare.as_bytes()[at - 1].is_ascii_alphanumeric();
+    for (prefix, what) in PREFIXES.iter().filter(|(prefix, _)| CERTAIN_PREFIXES.contains(prefix)) {
+        if bare.match_indices(prefix).any(|(at, _)| begins_word(at)) {
+            return Some(*what);
+        }
+    }
     if looks_like_path(text) { None } else { Some(MisplacedValue::Text) }
 }
 
 fn secret_prefix(text: &str) -> Option<MisplacedValue> {
     let (prefix, what) = PREFIXES.iter().find(|(prefix, _)| text.starts_with(prefix))?;
     // `sk-keys/key.json` and `hf_cache` are paths; Google's prefixes are in no path.
-    let is_certain = ["ya29.", "1//", "AIza", "GOCSPX-", "Bearer "].contains(prefix);
+    let is_certain = CERTAIN_PREFIXES.contains(prefix);
     (is_certain || !(has_extension(text) || text.len() <= BARE_NAME_BYTES_MAX / 2)).then_some(*what)
 }
 
@@ -192,7 +208,20 @@ fn encoded(text: &str, depth: usize) -> Option<MisplacedValue> {
         let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
         let archive = bytes.starts_with(&[0x1f, 0x8b]) || bytes.starts_with(b"PK\x03\x04");
         let object = bare.starts_with('{') && bare[1..].trim_start().starts_with(['"', '\\', '}', '\'']);
-        utf16 || archive || object || bare.starts_with("-----BEGIN") || encoded(bare, depth + 1).is_some()
+        let xz = bytes.starts_with(b"\xfd7zXZ") || bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+        // Chance does not make so many printable bytes.
+        let words =
+            bytes.len() >= 12 && bytes.iter().all(|it| (b' '..=b'~').contains(it) || b"\n\r\t".contains(it));
+        // ASN.1, as keys are without PEM.
+        let key = bytes.len() >= 32 && bytes[0] == 0x30 && matches!(bytes[1], 0x20..=0x82);
+        utf16
+            || archive
+            || xz
+            || words
+            || key
+            || object
+            || bare.starts_with("-----BEGIN")
+            || encoded(bare, depth + 1).is_some()
     };
     let hex: Option<Vec<u8>> = run
         .chunks_exact(2)
@@ -222,13 +251,41 @@ fn looks_like_path(text: &str) -> bool {
     }
     let is_rooted = text.starts_with(['/', '\\', '~', '.'])
         || text.as_bytes().get(1..3).is_some_and(|it| it[0] == b':' && b"/\\".contains(&it[1]));
-    if is_rooted {
-        return true;
+    // What `\\?\` begins is a path of Windows; elsewhere a question mark begins a query.
+    if has_secret_run(text) || text.strip_prefix(r"\\?\").unwrap_or(text).contains('?') {
+        return false;
     }
-    if has_extension(text) {
-        return !has_secret_run(text);
+    let is_word = |it: char| it.is_ascii_alphanumeric();
+    if is_rooted || has_extension(text) {
+        // Names of folders may be hashes, in lower case.
+        return !text.split(|it| !is_word(it)).any(|run| is_random(run) && has_both_cases(run));
     }
-    !has_secret_run(text) && (text.contains(is_separator) || text.len() <= BARE_NAME_BYTES_MAX)
+    if text.contains('=') || text.split(|it| !is_word(it)).any(is_random) {
+        return false;
+    }
+    // Base64 has a slash here and there.
+    !text.split(|it| !(is_word(it) || "/+".contains(it))).any(|run| is_random(run) && has_both_cases(run))
+        && (text.contains(is_separator) || text.len() <= BARE_NAME_BYTES_MAX)
+}
+
+/// Whether chance seems to have made a word: upper case, lower case and digits follow each other without an order.
+fn is_random(run: &str) -> bool {
+    if run.len() < RANDOM_RUN_BYTES_MIN {
+        return false;
+    }
+    let class = |it: u8| match it {
+        b'0'..=b'9' => 0,
+        b'A'..=b'Z' => 1,
+        _ => 2,
+    };
+    let bytes: Vec<u8> = run.bytes().filter(u8::is_ascii_alphanumeric).collect();
+    let changes = bytes.windows(2).filter(|pair| class(pair[0]) != class(pair[1])).count();
+    // Words with a capital and a number have far fewer; chance makes six in ten.
+    changes * 10 > bytes.len() * 3
+}
+
+fn has_both_cases(run: &str) -> bool {
+    run.bytes().any(|it| it.is_ascii_lowercase()) && run.bytes().any(|it| it.is_ascii_uppercase())
 }
 
 fn has_extension(text: &str) -> bool {
@@ -285,6 +342,10 @@ mod tests {
             "sk-keys/key.json",
             "key",
             "/no/such/folder/Ümläut.json",
+            "/var/lib/docker/overlay2/3b1f0a9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a/key.json",
+            "/Users/Me/Library/Application Support/GoogleCloudKeys/ServiceAccount1",
+            "keys/prod/ServiceAccount2",
+            "./1/0/key.json",
         ] {
             assert_eq!(check_path(path), Ok(()), "{path}");
             assert_eq!(shown_path(path), path);
@@ -348,8 +409,28 @@ mod tests {
             ("eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJjYW5hcnkifQ.Y2FuYXJ5".to_owned(), Jwt),
             ("gs://bucket/canary.json".to_owned(), Url),
             ("https://canary@example.com/key.json?token=canary".to_owned(), Url),
-            ("Zm9vYmFyYmF6Zm9vYmFyYmF6Zm9vYmFyYmF6Zm9v1".to_owned(), Text),
+            ("Zm9vYmFyYmF6Zm9vYmFyYmF6Zm9vYmFyYmF6Zm9v1".to_owned(), Encoded),
             ("0123456789abcdef0123456789abcdef01234567".to_owned(), Text),
+            ("glpat-canaryCanary0123456789".to_owned(), AccessToken),
+            ("xoxp-123456789012-canary".to_owned(), AccessToken),
+            ("4/1AcanaryCanary0123456789".to_owned(), RefreshToken),
+            ("1/0gcanaryCanary0123456789".to_owned(), RefreshToken),
+            ("REFRESH_TOKEN=1//0gcanary".to_owned(), RefreshToken),
+            ("keys/gsk_canaryCanary01234".to_owned(), ApiKey),
+            ("K=AQ.canary".to_owned(), ApiKey),
+            ("/etc/key.json ya29.canary".to_owned(), AccessToken),
+            ("/etc/key.json?access_token=ya29.canary".to_owned(), AccessToken),
+            ("/etc/key.json?token=canary".to_owned(), Text),
+            ("./ya29.canary".to_owned(), AccessToken),
+            ("/AIzaSyCanaryCanaryCanary".to_owned(), ApiKey),
+            (format!("/Td6WFoAAATm1rRGAgAhARYAAAB0L{}", "aB3/dE6fG7hJ8kL9mN0p".repeat(20)), Encoded),
+            (format!("~/{}", "aB3dE6fG7hJ8kL9mN0pQ".repeat(12)), Text),
+            ("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned(), Text),
+            ("MC4CAQAwBQYDK2VwBCIEIJ5r0Zc3qv0V5x7b/9s2Kd1mTq8Lw4Yp6Hn3Rf0Gz1Xk".to_owned(), Encoded),
+            ("3f2a9c8e7b6d5f4a1c0e9b8d7a6f5c4e".to_owned(), Text),
+            ("aB3~dE6fG7hJ8kL9mN0pQ2rS4".to_owned(), Text),
+            (base64("refresh_token: 1//0x"), Encoded),
+            (base64("api_key=\"sk-a\""), Encoded),
             ("a\nb".to_owned(), Text),
             ("x".repeat(256), Text),
             ("x/".repeat(2049), Text),

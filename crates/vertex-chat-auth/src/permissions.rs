@@ -3,17 +3,22 @@
 use std::path::Path;
 
 /// Why others than the owner and the group may change what is at a path, for an error; `None` if they may not, or if it cannot
-/// be seen. A file in a folder that everybody may write to can be replaced by everybody, unless the folder is sticky.
+/// be seen. A file below a folder that everybody may write to can be replaced by everybody, unless the folder is sticky; and so
+/// can a link.
 #[must_use]
 pub fn writable_by_others(path: impl AsRef<Path>) -> Option<String> {
     let path = path.as_ref();
     if mode(path)? & OTHERS_WRITE != 0 {
         return Some("everybody may write to it; take that away with `chmod o-w`".to_owned());
     }
-    let folder = path.canonicalize().ok()?;
-    let mode = mode(folder.parent()?)?;
-    (mode & OTHERS_WRITE != 0 && mode & STICKY == 0).then(|| {
-        "everybody may replace it, because everybody may write to its folder; use another folder".to_owned()
+    let (named, real) = (std::path::absolute(path).ok()?, path.canonicalize().ok()?);
+    let mut folders = named.ancestors().skip(1).chain(real.ancestors().skip(1));
+    let is_open = |folder: &&Path| mode(folder).is_some_and(|it| it & OTHERS_WRITE != 0 && it & STICKY == 0);
+    folders.find(is_open).map(|folder| {
+        format!(
+            "everybody may replace it, because everybody may write to the folder {}; use another folder",
+            crate::shown_path(folder)
+        )
     })
 }
 
@@ -68,6 +73,20 @@ mod tests {
             assert_eq!(readable_by_others(&path), readable, "{own:o}");
         }
         assert_eq!(writable_by_others(folder.join("nothing")), None);
+        // A folder above it, and a link to it.
+        let below = folder.join("a/b");
+        std::fs::create_dir_all(&below).unwrap();
+        std::fs::write(below.join("key.json"), "").unwrap();
+        set(&below.join("key.json"), 0o600);
+        set(&folder, 0o700);
+        std::os::unix::fs::symlink(below.join("key.json"), folder.join("link.json")).unwrap();
+        assert_eq!(writable_by_others(folder.join("link.json")), None);
+        set(&folder.join("a"), 0o777);
+        assert!(writable_by_others(below.join("key.json")).unwrap().contains("folder"));
+        assert!(writable_by_others(folder.join("link.json")).is_some());
+        set(&folder.join("a"), 0o755);
+        set(&folder, 0o777);
+        assert!(writable_by_others(folder.join("link.json")).is_some());
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -137,7 +137,7 @@ fn without_secrets(url: &str) -> String {
             let path = path.map(|path| format!("/{path}")).unwrap_or_default();
             format!("{scheme}://{host}{path}{query}")
         }
-        None => format!("{url}{query}"),
+        None => format!("{}{query}", shown_name(url)),
     }
 }
 

@@ -33,15 +33,27 @@ impl Output {
         }
     }
 
-    /// What such a file has near its beginning.
-    fn mark(self) -> &'static str {
-        match self {
-            Self::Html => "<meta name=\"generator\" content=\"vertex-chat compare",
-            Self::Batch => "{\"custom_id\":\"vertex-chat-",
-            Self::Json => "\"format\": \"vertex-chat-conformance/",
-            Self::Junit => "<testsuites name=\"conformance\"",
-            Self::Markdown => "# Conformance of ",
+    /// What such a file begins with: these pieces one after the other, with what is said in between.
+    fn is_begun_by(self, head: &str) -> bool {
+        /// What follows the piece, and at most so much before it.
+        fn after<'a>(head: &'a str, piece: &str, before_max: usize) -> Option<&'a str> {
+            let at = head.find(piece).filter(|at| *at <= before_max)?;
+            Some(&head[at + piece.len()..])
         }
+        match self {
+            Self::Html => after(head, "<!DOCTYPE html>", 0)
+                .and_then(|it| after(it, "<meta name=\"generator\" content=\"vertex-chat compare", 100)),
+            Self::Batch => after(head, "{\"custom_id\":\"vertex-chat-", 0),
+            Self::Json => after(head, "{", 0)
+                .and_then(|it| after(it.trim_start(), "\"format\": \"vertex-chat-conformance/", 0)),
+            Self::Junit => {
+                after(head, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"conformance\"", 0)
+            }
+            Self::Markdown => after(head, "![conformance ", 0)
+                .and_then(|it| it.split_once('\n'))
+                .and_then(|(_, rest)| after(rest.trim_start(), "# Conformance of ", 0)),
+        }
+        .is_some()
     }
 
     /// Whether a file may be written at this path: there is none, or an empty one, or an earlier one of this kind, or
@@ -57,7 +69,7 @@ impl Output {
         let file = std::fs::File::open(path).map_err(|error| cannot(error.to_string()))?;
         let mut head = Vec::new();
         file.take(HEAD_BYTES).read_to_end(&mut head).map_err(|error| cannot(error.to_string()))?;
-        if String::from_utf8_lossy(&head).contains(self.mark()) {
+        if self.is_begun_by(&String::from_utf8_lossy(&head)) {
             return Ok(());
         }
         Err(cannot(format!("there is a file that is no {}; it is left alone; name another one", self.name())))

@@ -299,6 +299,10 @@ async fn reload(gateway: Gateway, path: Option<PathBuf>, mut hangups: Hangups) {
     };
     let mut known = None;
     let mut is_first = true;
+    let shown = path.clone();
+    // Looks whether there is such a file.
+    let name = tokio::task::spawn_blocking(move || shown_path(&shown));
+    let Ok(name) = name.await else { return };
     loop {
         let is_asked = tokio::select! {
             () = hangups.next() => true,
@@ -314,7 +318,7 @@ async fn reload(gateway: Gateway, path: Option<PathBuf>, mut hangups: Hangups) {
         let looked = match tokio::time::timeout(READ_TIMEOUT, &mut looking).await {
             Ok(looked) => looked,
             Err(_) => {
-                let (name, seconds) = (shown_path(&path), READ_TIMEOUT.as_secs());
+                let seconds = READ_TIMEOUT.as_secs();
                 out::note(format_args!(
                     "{name}: not read within {seconds} s; the configuration stays as it was"
                 ));
@@ -324,7 +328,6 @@ async fn reload(gateway: Gateway, path: Option<PathBuf>, mut hangups: Hangups) {
         let Ok((now, text)) = looked else { return };
         known = now;
         let Some(text) = text else { continue };
-        let name = shown_path(&path);
         let result = match text {
             Ok(text) => gateway.reload_text(&name, &text).await.map_err(|error| error.to_string()),
             Err(error) => Err(error),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -144,7 +144,11 @@ impl State {
                 let read = move || tls(&own, &section.certificate, &section.key, &environment);
                 // A file may be on a drive that hangs, and the workers have others to answer.
                 match tokio::task::spawn_blocking(read).await {
-                    Ok(read) => Some(read?),
+                    Ok(read) => {
+                        let (tls, warning) = read?;
+                        warnings.extend(warning);
+                        Some(tls)
+                    }
                     Err(_) => {
                         return Err(config.fault(None, "the runtime ended while TLS files were read").into());
                     }
@@ -346,10 +350,7 @@ async fn check_files(
             }
             // The first is the credential file; a program has to be readable.
             if i == 0 && readable_by_others(path) {
-                let shown = shown_path(path);
-                found.push(format!(
-                    "{shown}: everybody on this machine may read the credentials; `chmod o-r {shown}`"
-                ));
+                found.push(readable(path));
             }
         }
         Ok(found)
@@ -388,13 +389,19 @@ fn read_file(
     std::fs::read(&name).map_err(|error| config.fault(Some(path.span()), format!("{name}: {error}")))
 }
 
-/// The server's side of TLS.
+/// What is said of a secret that others may read.
+fn readable(path: impl AsRef<Path>) -> String {
+    let shown = shown_path(path);
+    format!("{shown}: everybody on this machine may read the secret in it; `chmod o-r {shown}`")
+}
+
+/// The server's side of TLS, and what is odd about its files.
 fn tls(
     config: &Config,
     certificate: &Spanned<String>,
     key: &Spanned<String>,
     environment: &Environment,
-) -> Result<Arc<ServerConfig>, ConfigError> {
+) -> Result<(Arc<ServerConfig>, Option<String>), ConfigError> {
     let read = |path: &Spanned<String>| read_file(config, path, environment);
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(certificate)?).collect();
     let chain = chain.ok().filter(|it| !it.is_empty());
@@ -404,9 +411,10 @@ fn tls(
     let secret = secret.map_err(|_| config.fault(Some(key.span()), "the file has no private key in PEM"))?;
     // The provider is named, not taken from the process.
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let warning = config.resolved(key, environment).ok().filter(|it| readable_by_others(it)).map(readable);
     let fits = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|it| it.with_no_client_auth().with_single_cert(chain, secret));
-    fits.map(Arc::new)
+    fits.map(|it| (Arc::new(it), warning))
         .map_err(|error| config.fault(Some(key.span()), format!("certificate and key: {error}")))
 }

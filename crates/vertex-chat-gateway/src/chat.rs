@@ -23,6 +23,7 @@ use crate::patience::Patience;
 use crate::relay::{Relay, UNCOUNTED_BYTES_MAX, malformed_call, no_choices};
 use crate::repair::{Repair, Repairer, Repairs, THOUGHT_TAG, is_malformed_call};
 use crate::route::{MODEL_BYTES_MAX, Try};
+use crate::weight::{CONTAINERS_MAX, weigh};
 
 pub(crate) const TARGET: HeaderName = HeaderName::from_static("x-vertex-chat-target");
 const MODEL: HeaderName = HeaderName::from_static("x-vertex-chat-model");
@@ -102,13 +103,16 @@ async fn put(
     }
     let mut tries = VecDeque::from(tries);
     let mut fault = None;
+    // Once for a request: what comes after it is an answer like every other.
+    let mut has_looked_up = false;
     while let Some(place) = tries.pop_front() {
         call.entry.target = Some(Arc::clone(&place.server().label));
         call.entry.upstream_model = Some(place.model.clone());
         let span = span(&asked, &place);
         call.span = span.clone();
         let is_last = tries.is_empty();
-        let keeps_body = !is_last || place.server().may_look_up_host();
+        let may_look_up = !has_looked_up && place.server().may_look_up_host();
+        let keeps_body = !is_last || may_look_up;
         let ready;
         (asked, ready) = prepared(asked, &place, keeps_body, &call.heavy()).await;
         let ready = ready.and_then(|ready| {
@@ -126,9 +130,12 @@ async fn put(
                     place.cool_down(clock.monotonic(), wait);
                     call.cooled(&place.server().label);
                 }
-                if failed.wants_dedicated_host() && place.server().may_look_up_host() {
+                if failed.wants_dedicated_host() && may_look_up {
+                    has_looked_up = true;
                     match place.server().look_up_host(clock).await {
                         Ok(true) => {
+                            // The same request, to where it belongs: no retry.
+                            call.sent(0, 1);
                             tries.push_front(place);
                             continue;
                         }
@@ -230,6 +237,20 @@ pub(crate) fn no_such_model(model: &str, state: &State) -> Fault {
     Fault::new(StatusCode::NOT_FOUND, "model_not_found", message).with_param("model")
 }
 
+fn too_many_values() -> Fault {
+    let message = format!(
+        "the request has more than {CONTAINERS_MAX} objects and arrays (CONTAINERS_MAX of the gateway); send fewer, or larger texts"
+    );
+    Fault::new(StatusCode::BAD_REQUEST, "request_too_complex", message)
+}
+
+pub(crate) fn too_much_of_an_answer() -> Fault {
+    let message = format!(
+        "the model's server sent an answer of more than {CONTAINERS_MAX} objects and arrays (CONTAINERS_MAX of the gateway)"
+    );
+    Fault::upstream("upstream_too_large", message)
+}
+
 /// A request as far as the gateway has to know it.
 struct Asked {
     body: Bytes,
@@ -256,8 +277,12 @@ struct Preparation {
 }
 
 impl Asked {
-    fn read(body: Bytes, permit: BodyPermit) -> Result<Self, Fault> {
+    fn read(body: Bytes, mut permit: BodyPermit) -> Result<Self, Fault> {
         let glance = Glance::of(&body);
+        if glance.as_ref().is_none_or(|it| !it.is_plain() || it.stream_options(&body).is_some()) {
+            let weight = weigh(&body).map_err(|_| too_many_values())?;
+            permit.resize(body.len() + weight).map_err(|room| Fault::no_room(room, "the request"))?;
+        }
         let (model, is_stream, options) = match &glance {
             Some(glance) => {
                 (glance.model().map(str::to_owned), glance.is_stream(), glance.stream_options(&body))
@@ -457,6 +482,12 @@ impl Ask<'_> {
             Err(error) => return Err((Fault::broken_off(&error), call)),
         };
         let bytes = text.len();
+        let room = weigh(&text).map_err(|_| too_much_of_an_answer());
+        let room =
+            room.and_then(|it| permit.resize(bytes + it).map_err(|room| Fault::no_room(room, "the answer")));
+        if let Err(fault) = room {
+            return Err((fault, call));
+        }
         if self.asked.is_stream {
             let completion = match call.heavy().by_size(bytes, move || read_completion(&text)).await {
                 Ok(completion) => completion,

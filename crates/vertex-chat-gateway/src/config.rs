@@ -428,8 +428,7 @@ impl Config {
             return Err(self.fault(None, message));
         }
         for host in &file.hosts {
-            let is_name = |it: u8| it.is_ascii_alphanumeric() || b".-:[]".contains(&it);
-            if host.get_ref().is_empty() || !host.get_ref().bytes().all(is_name) {
+            if !is_host(host.get_ref()) {
                 let message =
                     "a host is a name or an address without scheme, port and path, such as `gateway.local`";
                 return Err(self.fault(Some(host.span()), message));
@@ -539,7 +538,10 @@ impl Config {
             Kind::Openai if target.base_url.is_none() => "base_url",
             _ => return Ok(()),
         };
-        Err(self.fault(None, format!("[targets.{name}]: a target of kind `{kind}` needs `{missing}`")))
+        Err(self.fault(
+            None,
+            format!("[targets.{}]: a target of kind `{kind}` needs `{missing}`", shown_name(name)),
+        ))
     }
 
     /// The dialect that a target names.
@@ -613,17 +615,40 @@ fn check_origin(origin: &str) -> Result<(), String> {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
         _ => (rest, None),
     };
-    let is_address = host.starts_with('[') && host.ends_with(']');
-    let is_name = host.bytes().all(|it| it.is_ascii_alphanumeric() || b"-._".contains(&it));
-    if host.is_empty() || !(is_name || is_address) {
-        return wrong("its host is none; write names of other scripts in Punycode");
+    if scheme == "ws" || scheme == "wss" {
+        return wrong("the origin of a page is `http` or `https`");
+    }
+    if !is_host(host) || (host.contains(':') && !host.starts_with('[')) {
+        return wrong(
+            "its host is none; browsers write addresses in their shortest form, and names of other scripts in Punycode",
+        );
     }
     match port {
-        Some(port) if port.parse::<u16>().is_err() => wrong("its port is none"),
+        Some(port) if port.parse::<u16>().ok().is_none_or(|it| it.to_string() != port) => {
+            wrong("its port is none")
+        }
         Some("443") if scheme == "https" => wrong("browsers leave the port 443 of https out"),
         Some("80") if scheme == "http" => wrong("browsers leave the port 80 of http out"),
         _ => Ok(()),
     }
+}
+
+/// Whether a text is a host without a port, in the form in which browsers send it: a name, or an address in its shortest form.
+fn is_host(text: &str) -> bool {
+    let bare = text.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    if let Ok(address) = bare.unwrap_or(text).parse::<std::net::Ipv6Addr>() {
+        return address.to_string().eq_ignore_ascii_case(bare.unwrap_or(text));
+    }
+    let labels: Vec<&str> = text.strip_suffix('.').unwrap_or(text).split('.').collect();
+    let is_label =
+        |it: &&str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it));
+    if !labels.iter().all(is_label) {
+        return false;
+    }
+    // What ends in a number is an address to browsers.
+    let last = labels.last().copied().unwrap_or_default();
+    let is_number = last.bytes().all(|it| it.is_ascii_digit()) || last.starts_with("0x");
+    !is_number || text.parse::<std::net::Ipv4Addr>().is_ok_and(|it| it.to_string() == text)
 }
 
 /// What the reader of TOML says, without the values that it quotes: one of them may be a key in the wrong place.

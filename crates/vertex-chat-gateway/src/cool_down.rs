@@ -9,8 +9,8 @@ use std::time::Duration;
 pub const COOL_DOWN: Duration = Duration::from_secs(30);
 /// The longest that it is left alone, whatever the server says.
 pub const COOL_DOWN_MAX: Duration = Duration::from_secs(300);
-/// The most models of one server that are left alone at once. Clients invent names under a pattern; an invented name never
-/// takes the place of a model that the configuration names.
+/// The most models of one server that are left alone at once. Clients invent names under a pattern: such a name takes the place
+/// of the one that would end first, and never that of a model that the configuration names.
 pub const COOL_DOWNS_MAX: usize = 256;
 
 /// Until when models are left alone. Quotas belong to a model, so one that is exhausted says nothing of the others.
@@ -41,8 +41,9 @@ impl CoolDowns {
                 by_model.retain(|_, it| it.until > now);
             }
             if by_model.len() >= COOL_DOWNS_MAX {
+                // A name that no configuration has may be a real model's all the same, so the newest has a place too.
                 let invented = by_model.iter().filter(|(_, it)| !it.is_named).min_by_key(|(_, it)| it.until);
-                match invented.map(|(name, _)| name.clone()).filter(|_| is_named) {
+                match invented.map(|(name, _)| name.clone()) {
                     Some(name) => drop(by_model.remove(&name)),
                     None => return,
                 }
@@ -101,6 +102,9 @@ mod tests {
         cool_downs.add("named too", true, Duration::ZERO, seconds(100));
         assert_eq!(cool_downs.left("named too", Duration::ZERO), seconds(100));
         assert_eq!(cool_downs.by_model.lock().unwrap().len(), COOL_DOWNS_MAX);
+        // A real model under a pattern is left alone among as many invented names.
+        cool_downs.add("real", false, Duration::ZERO, seconds(250));
+        assert_eq!(cool_downs.left("real", Duration::ZERO), seconds(250));
         // Those that are over make room.
         cool_downs.add("invented later", false, seconds(201), seconds(5));
         assert_eq!(cool_downs.left("invented later", seconds(201)), seconds(5));

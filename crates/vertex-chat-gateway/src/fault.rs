@@ -162,7 +162,8 @@ impl Fault {
             _ => Self::upstream("upstream_unreadable", error.to_string()),
         };
         fault.retry_after = error.retry_after();
-        fault.is_upstream = true;
+        // Where there is no token, no model's server has said anything.
+        fault.is_upstream = !matches!(error.kind(), ErrorKind::Credentials | ErrorKind::Configuration);
         fault
     }
 

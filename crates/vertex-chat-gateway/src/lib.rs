@@ -42,6 +42,7 @@ mod places;
 mod relay;
 mod repair;
 mod route;
+mod weight;
 
 pub use build::BuildError;
 pub use call::AccessEntry;
@@ -56,3 +57,4 @@ pub use keys::{hash_key, new_key};
 pub use places::{Place, Places};
 pub use repair::{Repair, Repairs};
 pub use route::MODEL_BYTES_MAX;
+pub use weight::CONTAINERS_MAX;

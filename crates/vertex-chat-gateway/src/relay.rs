@@ -18,9 +18,11 @@ use vertex_chat_transport::{Body, BodyPermit, Clock, Sleep, TransportError, with
 use vertex_chat_types::{ChatCompletion, ChatCompletionChunk, Content, Progress, StrayText, StreamEvent};
 
 use crate::call::Call;
+use crate::chat::too_much_of_an_answer;
 use crate::fault::Fault;
 use crate::heavy::in_place;
 use crate::repair::{Repair, Repairer, is_malformed_call};
+use crate::weight::weigh;
 
 const DONE: &[u8] = b"data: [DONE]\n\n";
 /// After how many bytes what is there is written, also while more comes.
@@ -341,6 +343,9 @@ impl http_body::Body for Relay {
 
 impl Work {
     fn event(&mut self, kind: &str, data: &str) {
+        if weigh(data.as_bytes()).is_err() {
+            return self.fail(too_much_of_an_answer());
+        }
         match StreamEvent::read(kind, data) {
             Ok(StreamEvent::Chunk(chunk)) => self.chunk(chunk, Some(data)),
             Ok(StreamEvent::Done) => self.end(true),

@@ -137,6 +137,9 @@ impl Server {
         if !is_name || !DEDICATED_DOMAINS.iter().any(|domain| host.ends_with(domain)) {
             return Err("the endpoint's own domain is not one of Vertex AI's".to_owned());
         }
+        if self.client().chat_url().host() == Some(host) {
+            return Err("the endpoint's own domain is asked already".to_owned());
+        }
         let client = builder.clone().host(host).build().map_err(|error| error.to_string())?;
         tracing::info!(server = &*self.label, host, "the endpoint has a domain of its own");
         *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;

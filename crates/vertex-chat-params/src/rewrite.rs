@@ -723,28 +723,39 @@ fn together(first: GoogleOptions, second: &GoogleOptions) -> (GoogleOptions, Vec
             .expect("because options are an object")
     };
     let mut lost = Vec::new();
-    let mut all = fields(&first);
-    for (key, value) in fields(second).iter() {
-        let Some(own) = all.get(key) else {
-            all.insert(key, value.clone());
-            continue;
-        };
-        // Objects, such as `thinking_config`, are put together too.
-        match (own.parse_as::<Extra>(), value.parse_as::<Extra>()) {
-            (Ok(mut own), Ok(other)) => {
-                for (inner, value) in other.iter() {
-                    match own.get(inner) {
-                        None => own.insert(inner, value.clone()),
-                        Some(known) if known == value => {}
-                        Some(_) => lost.push(format!("{key}.{inner}")),
-                    }
-                }
-                all.insert(key, Json::from_serialize(&own).expect("because fields are JSON"));
-            }
-            _ if own == value => {}
-            _ => lost.push(key.to_owned()),
-        }
-    }
+    let all = together_fields(fields(&first), &fields(second), "", &mut lost);
     let json = Json::from_serialize(&all).expect("because fields are JSON");
     (json.parse_as().unwrap_or(first), lost)
+}
+
+/// The fields of two objects. Objects in them, such as `thinking_config`, are put together too.
+fn together_fields(first: Extra, second: &Extra, path: &str, lost: &mut Vec<String>) -> Extra {
+    let own: HashMap<&str, &Json> = first.iter().collect();
+    let mut more: HashMap<&str, Json> = HashMap::new();
+    let mut order = Vec::new();
+    for (key, value) in second.iter() {
+        let known = more.get(key).or_else(|| own.get(key).copied());
+        let new = match known {
+            None => value.clone(),
+            Some(known) if known == value => continue,
+            Some(known) => match (known.parse_as::<Extra>(), value.parse_as::<Extra>()) {
+                (Ok(inner), Ok(other)) if path.is_empty() => {
+                    let both = together_fields(inner, &other, &format!("{key}."), lost);
+                    Json::from_serialize(&both).expect("because fields are JSON")
+                }
+                _ => {
+                    lost.push(format!("{path}{key}"));
+                    continue;
+                }
+            },
+        };
+        if more.insert(key, new).is_none() {
+            order.push(key);
+        }
+    }
+    let more = order.into_iter().filter_map(|key| more.remove_entry(key));
+    let more: Extra = more.map(|(key, value)| (key.to_owned(), value)).collect();
+    let mut all = first;
+    all.merge(more);
+    all
 }

@@ -289,7 +289,8 @@ fn duration(value: &Value) -> Option<Duration> {
         Value::Object(object) => object.get("seconds")?.as_f64()?,
         _ => return None,
     };
-    Duration::try_from_secs_f64(seconds).ok()
+    // What is too long for a duration is very long all the same.
+    Duration::try_from_secs_f64(seconds).ok().or_else(|| (seconds > 0.0).then_some(Duration::MAX))
 }
 
 /// What a page is called, which on Google's and most proxies' error pages says all there is to say.

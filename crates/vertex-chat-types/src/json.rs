@@ -1,5 +1,6 @@
 //! JSON that this crate carries but does not interpret, kept as it was written.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -186,15 +187,34 @@ impl Extra {
         self.0.is_empty()
     }
 
-    /// Takes over the other's fields; where both have one, the other's wins.
+    /// Takes over the other's fields; where both have one, the other's wins. Of a field that comes twice in the other, its last
+    /// value.
     pub fn merge(&mut self, other: Self) {
-        for (key, value) in other.0 {
-            self.insert(key, value);
+        /// So few fields are compared one by one, without a set of them.
+        const FEW: usize = 8;
+        if other.len() <= FEW {
+            for (key, value) in other.0 {
+                self.insert(key, value);
+            }
+            return;
         }
+        let mut keys = HashSet::new();
+        let mut last: Vec<bool> = other.0.iter().rev().map(|(key, _)| keys.insert(key.as_str())).collect();
+        last.reverse();
+        self.0.retain(|(key, _)| !keys.contains(key.as_str()));
+        let kept = other.0.into_iter().zip(last).filter(|(_, is_last)| *is_last).map(|(field, _)| field);
+        self.0.extend(kept);
     }
 
     pub(crate) fn push(&mut self, key: String, value: Json) {
         self.0.push((key, value));
+    }
+}
+
+/// As they come; a key that comes twice is kept twice.
+impl FromIterator<(String, Json)> for Extra {
+    fn from_iter<I: IntoIterator<Item = (String, Json)>>(fields: I) -> Self {
+        Self(fields.into_iter().collect())
     }
 }
 

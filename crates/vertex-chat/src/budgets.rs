@@ -1,47 +1,62 @@
 //! The retries that the calls for one model share.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use vertex_chat_transport::RetryBudget;
 
-/// The most models of a client with a budget of retries of their own; further ones share one. Clients of a gateway invent
-/// names of models.
+/// The most models of a client with a budget of retries; then that of the model that has been tried again least recently is
+/// forgotten, and is full when it is needed again. Clients of a gateway invent names of models.
 pub const RETRY_BUDGETS_MAX: usize = 1_024;
 
 /// A budget of retries for each model: one that fails takes none from the others.
 #[derive(Debug, Default)]
 pub(crate) struct Budgets {
     /// Budgets that are not full. A model without one here has a full one.
-    by_model: RwLock<HashMap<Box<str>, Arc<RetryBudget>>>,
-    others: RetryBudget,
+    by_model: RwLock<HashMap<Box<str>, Arc<Budget>>>,
+    /// Counts retries.
+    now: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Budget {
+    budget: RetryBudget,
+    /// The retry that took from it last.
+    last: AtomicU64,
 }
 
 impl Budgets {
     /// Takes the cost of a retry; `false` when there is not enough left for this model.
     pub(crate) fn take(&self, model: &str) -> bool {
-        if let Some(budget) = self.known(model) {
-            return budget.take();
-        }
-        let mut budgets = self.by_model.write().unwrap_or_else(PoisonError::into_inner);
-        if budgets.len() >= RETRY_BUDGETS_MAX {
-            budgets.retain(|_, budget| !budget.is_full());
-        }
-        if budgets.len() >= RETRY_BUDGETS_MAX {
-            return self.others.take();
-        }
-        budgets.entry(model.into()).or_default().take()
+        let now = self.now.fetch_add(1, Ordering::Relaxed);
+        let known = self.known(model).unwrap_or_else(|| self.begin(model));
+        known.last.store(now, Ordering::Relaxed);
+        known.budget.take()
     }
 
     /// Notes a success of this model.
     pub(crate) fn give(&self, model: &str) {
-        match self.known(model) {
-            Some(budget) => budget.give(),
-            None => self.others.give(),
+        if let Some(known) = self.known(model) {
+            known.budget.give();
         }
     }
 
-    fn known(&self, model: &str) -> Option<Arc<RetryBudget>> {
+    fn begin(&self, model: &str) -> Arc<Budget> {
+        let mut budgets = self.by_model.write().unwrap_or_else(PoisonError::into_inner);
+        if budgets.len() >= RETRY_BUDGETS_MAX {
+            budgets.retain(|_, it| !it.budget.is_full());
+        }
+        if budgets.len() >= RETRY_BUDGETS_MAX {
+            let oldest = budgets.iter().min_by_key(|(_, it)| it.last.load(Ordering::Relaxed));
+            if let Some(name) = oldest.map(|(name, _)| name.clone()) {
+                budgets.remove(&name);
+            }
+        }
+        Arc::clone(budgets.entry(model.into()).or_default())
+    }
+
+    fn known(&self, model: &str) -> Option<Arc<Budget>> {
         let budgets = self.by_model.read().unwrap_or_else(PoisonError::into_inner);
         // Mostly nothing has failed, and nothing is looked for.
         if budgets.is_empty() { None } else { budgets.get(model).map(Arc::clone) }
@@ -67,22 +82,30 @@ mod tests {
     }
 
     #[test]
-    fn invented_names_share_one_budget_and_displace_no_other() {
+    fn invented_names_take_no_retry_from_a_model_that_is_used() {
         let budgets = Budgets::default();
-        assert_eq!((0..100).take_while(|_| budgets.take("real")).count(), ALLOWED);
-        for name in 0..RETRY_BUDGETS_MAX - 1 {
-            assert!(budgets.take(&name.to_string()));
-        }
-        let invented = (0..1_000).take_while(|name| budgets.take(&format!("invented-{name}"))).count();
-        assert_eq!(invented, ALLOWED);
-        assert_eq!(budgets.by_model.read().unwrap().len(), RETRY_BUDGETS_MAX);
-        assert!(!budgets.take("real"), "what it has used is not forgotten");
-        // Once the others are full again there is room.
-        for name in 0..RETRY_BUDGETS_MAX - 1 {
-            for _ in 0..5 {
-                budgets.give(&name.to_string());
+        for name in 0..3 * RETRY_BUDGETS_MAX {
+            assert!(budgets.take(&format!("invented-{name}")), "each has its own");
+            if name % 100 == 0 && name < 2_000 {
+                assert!(budgets.take("real"), "retry {name}");
             }
         }
-        assert!(budgets.take("invented-2000"));
+        assert_eq!(budgets.by_model.read().unwrap().len(), RETRY_BUDGETS_MAX);
+        assert_eq!(
+            (0..100).take_while(|_| budgets.take("real")).count(),
+            ALLOWED,
+            "it was forgotten, and is full"
+        );
+    }
+
+    #[test]
+    fn a_model_that_fails_among_invented_names_keeps_its_budget() {
+        let budgets = Budgets::default();
+        let mut taken = 0;
+        for name in 0..2 * RETRY_BUDGETS_MAX {
+            budgets.take(&format!("invented-{name}"));
+            taken += usize::from(name % 10 == 0 && budgets.take("real"));
+        }
+        assert_eq!(taken, ALLOWED);
     }
 }

@@ -372,7 +372,8 @@ impl Client {
                 Ok(response) if response.status().is_success() => {
                     budgets.give(model);
                     let (head, body) = response.into_parts();
-                    let (status, headers, resent) = (head.status, head.headers, resent.count());
+                    let resent = resent.count() + u32::from(token_renewed);
+                    let (status, headers) = (head.status, head.headers);
                     return Ok((body, Meta { status, headers, attempts, resent, report }));
                 }
                 Ok(response) => {
@@ -401,10 +402,10 @@ impl Client {
                     (Error::transport("sending the request", error), None, worth_it)
                 }
             };
-            let failure =
-                failure.with_attempts(attempts).with_resent(resent.count()).sent_at_least(sent_so_far);
             // Neither a renewed token nor a connection that had ended counts as a retry.
-            let counted = attempts - u32::from(token_renewed) - resent.count();
+            let again = resent.count() + u32::from(token_renewed);
+            let failure = failure.with_attempts(attempts).with_resent(again).sent_at_least(sent_so_far);
+            let counted = attempts - again;
             let wait = retry.wait(counted, wait).filter(|_| worth_it);
             match wait {
                 Some(wait)

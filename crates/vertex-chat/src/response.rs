@@ -95,8 +95,8 @@ impl Meta {
         self.attempts
     }
 
-    /// How many of them were sent again at once, because the connection had ended before the server began to answer. They are
-    /// no retries.
+    /// How many of them were sent again at once, because the connection had ended before the server began to answer, or because
+    /// the token had been refused and there was a new one. They are no retries.
     #[must_use]
     pub fn resent(&self) -> u32 {
         self.resent

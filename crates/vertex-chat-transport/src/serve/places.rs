@@ -14,6 +14,8 @@ use tokio::time::Instant;
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Of how many connections one is closed at a look: more than one, so that the looking costs little when many come.
 const CLOSED_SHARE: usize = 64;
+/// How long an unknown client may leave the rest of an answer lying, while other connections wait for a place.
+const STALLED_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A connection, as far as others have to know it.
 pub(crate) struct Place {
@@ -64,9 +66,15 @@ impl Place {
         self.is_stalled.store(is_stalled, Ordering::Relaxed);
     }
 
-    /// Whether nobody misses anything if it is closed.
+    /// Whether it may be closed for another: nothing runs on it, and nothing is lost; or an unknown client does not take
+    /// the rest of an answer.
     pub(super) fn is_idle(&self) -> bool {
-        !self.is_busy() && !self.is_stalled.load(Ordering::Relaxed)
+        !self.is_busy() && (!self.is_stalled.load(Ordering::Relaxed) || self.is_given_up())
+    }
+
+    fn is_given_up(&self) -> bool {
+        let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
+        !self.is_known.load(Ordering::Relaxed) && self.start.elapsed().saturating_sub(last) > STALLED_PATIENCE
     }
 
     pub(super) fn is_of_known_client(&self) {
@@ -172,7 +180,7 @@ mod tests {
         own.unwrap()
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_longest_idle_of_unknown_clients_give_their_places_up() {
         let mut places = Places::new(4);
         let all: Vec<_> = (0..4).map(|_| connect(&mut places)).collect();
@@ -200,5 +208,17 @@ mod tests {
         places.ended().await;
         assert!(!places.are_taken());
         assert!(places.taken.values().any(|(it, _)| Arc::ptr_eq(it, &all[1])), "it has not sent all yet");
+        busy.clear();
+        tokio::time::advance(STALLED_PATIENCE * 2).await;
+        while places.taken.len() > 1 {
+            places.close_idle();
+            places.ended().await;
+        }
+        places.close_idle();
+        places.ended().await;
+        assert!(
+            !places.taken.values().any(|(it, _)| Arc::ptr_eq(it, &all[1])),
+            "and the client does not take it"
+        );
     }
 }
