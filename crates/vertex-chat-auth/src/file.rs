@@ -2,6 +2,8 @@
 
 use std::ops::{Deref, DerefMut};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
 
@@ -42,10 +44,81 @@ fn wipe(fields: &mut Map<String, Value>) {
 /// The fields of a credential file.
 pub(crate) fn fields_of(json: &[u8]) -> Result<FileFields, AuthError> {
     let json = json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json);
-    serde_json::from_slice(json).map(FileFields).map_err(|error| {
-        let place = format!("line {}, column {}", error.line(), error.column());
-        AuthError::configuration(format!("not a JSON object ({place})"))
+    serde_json::from_slice(json).map(FileFields).map_err(|error| match other_form(json) {
+        Some((what, remedy)) => AuthError::configuration(what).with_remedy(remedy),
+        None => {
+            let place = format!("line {}, column {}", error.line(), error.column());
+            AuthError::configuration(format!("not a JSON object ({place})"))
+        }
     })
+}
+
+/// What a file is in place of a JSON object, where that can be told, and what to do.
+fn other_form(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+    /// How much of base64 is decoded to see what it encodes, in bytes.
+    const DECODED_BYTES_MAX: usize = 64;
+    let text = bytes.trim_ascii();
+    if text.is_empty() {
+        return Some(("the file is empty", "write the credentials into it again"));
+    }
+    let is_utf16 = bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]);
+    if is_utf16 || (bytes.len() > 3 && (bytes[1] == 0 || bytes[0] == 0)) {
+        let remedy = "save it as UTF-8; in PowerShell, `Out-File -Encoding utf8`";
+        return Some(("the file is in UTF-16", remedy));
+    }
+    if text.starts_with(b"-----BEGIN") {
+        let remedy = "download the key as JSON; the PEM is its field `private_key` only";
+        return Some(("the file is a key or certificate in PEM", remedy));
+    }
+    if text.starts_with(&[0x30, 0x82]) {
+        return Some(("the file is a key in PKCS #12 (`.p12`)", "make a key of the type JSON"));
+    }
+    if text.starts_with(b"<") {
+        return Some((
+            "the file is a page in HTML or XML",
+            "download the file again; it is what a browser showed",
+        ));
+    }
+    let digits: Vec<u8> =
+        text.iter().copied().filter(|it| !it.is_ascii_whitespace()).take(DECODED_BYTES_MAX).collect();
+    let decoded = STANDARD.decode(&digits[..digits.len() / 4 * 4]).ok();
+    if decoded.is_some_and(|it| it.trim_ascii_start().starts_with(b"{")) {
+        return Some(("the file is the base64 of a JSON object", "decode it: `base64 --decode`"));
+    }
+    if text.starts_with(b"\"{") || text.starts_with(b"'{") || text.starts_with(b"\"\\") {
+        return Some(("the file is a JSON object in quotes", "write it without the quotes around it"));
+    }
+    None
+}
+
+/// What an object is that is no credential file, where that can be told, and what to do.
+pub(crate) fn other_object(fields: &Map<String, Value>) -> Option<(&'static str, &'static str)> {
+    let has = |name: &str| fields.contains_key(name);
+    if fields.get("installed").or_else(|| fields.get("web")).is_some_and(|it| it.get("client_id").is_some()) {
+        return Some((
+            "this is an OAuth client (`client_secret_….json`), which says what asks and not who",
+            "give it to `gcloud auth application-default login --client-id-file=FILE`, and use what that writes",
+        ));
+    }
+    if has("project_info") && has("client") {
+        return Some((
+            "this is Firebase's `google-services.json` for an Android app, which has no credentials",
+            "make a key of a service account, or log in with `gcloud auth application-default login`",
+        ));
+    }
+    if has("apiKey") && has("projectId") {
+        return Some((
+            "this is the configuration of a Firebase web app, which has no credentials",
+            "make a key of a service account, or log in with `gcloud auth application-default login`",
+        ));
+    }
+    if has("access_token") && !has("type") {
+        return Some((
+            "this is an access token, which dies within the hour, and no credentials",
+            "give the token itself as access token, or the file of the credentials that it came from",
+        ));
+    }
+    None
 }
 
 /// How fields are read: an empty text counts as none, and an error never has a value.

@@ -8,6 +8,7 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::AuthError;
 
@@ -24,13 +25,18 @@ pub(crate) struct Signer(EncodingKey);
 
 impl Signer {
     /// Reads a key in PEM, PKCS#8 (`BEGIN PRIVATE KEY`) or PKCS#1 (`BEGIN RSA PRIVATE KEY`).
+    ///
+    /// As people paste it, too: with `\n` as two characters, in quotes, or on one line.
     pub(crate) fn from_pem(pem: &str) -> Result<Self, AuthError> {
         let not_a_key = || {
-            AuthError::configuration("the private key is not an RSA key in PEM").with_remedy(
-                "it begins with `-----BEGIN PRIVATE KEY-----`; its line ends may be written as \\n",
-            )
+            let (what, remedy) = cause(pem);
+            AuthError::configuration(format!("the private key is not an RSA key in PEM: {what}"))
+                .with_remedy(remedy)
         };
-        let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| not_a_key())?;
+        let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).or_else(|_| {
+            let lines = Zeroizing::new(in_lines(pem).ok_or_else(not_a_key)?);
+            PrivateKeyDer::from_pem_slice(lines.as_bytes()).map_err(|_| not_a_key())
+        })?;
         let (pair, pkcs1) = match &der {
             PrivateKeyDer::Pkcs8(der) => {
                 let der = der.secret_pkcs8_der();
@@ -67,6 +73,68 @@ impl Signer {
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Ok(token)
+    }
+}
+
+const BEGIN: &str = "-----BEGIN ";
+const END: &str = "-----END ";
+const DASHES: &str = "-----";
+
+/// The one key of a text, written anew in lines; `None` where there is none or another one.
+fn in_lines(pasted: &str) -> Option<String> {
+    let (_, rest) = pasted.split_once(BEGIN)?;
+    let (label, rest) = rest.split_once(DASHES)?;
+    let (body, rest) = rest.split_once(END)?;
+    let (end, after) = rest.split_once(DASHES)?;
+    if label != end || after.contains(BEGIN) {
+        return None;
+    }
+    // Line ends as two characters, or as more where they were escaped again.
+    let mut lines = format!("{BEGIN}{label}{DASHES}\n");
+    let mut digits = body.chars().peekable();
+    let mut count = 0;
+    while let Some(digit) = digits.next() {
+        match digit {
+            '\\' => {
+                while digits.next_if_eq(&'\\').is_some() {}
+                digits.next_if(|it| "nrt".contains(*it))?;
+            }
+            '"' | '\'' => {}
+            it if it.is_whitespace() => {}
+            it => {
+                lines.push(it);
+                count += 1;
+                if count % 64 == 0 {
+                    lines.push('\n');
+                }
+            }
+        }
+    }
+    lines.push_str(&format!("\n{END}{label}{DASHES}\n"));
+    Some(lines)
+}
+
+/// Why a text is no key that signs, and what to do.
+fn cause(pem: &str) -> (&'static str, &'static str) {
+    const AGAIN: &str = "take the field `private_key` as it is in the downloaded file";
+    let label = pem.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(DASHES)).map(|it| it.0);
+    match label {
+        None if pem.contains("PRIVATE KEY") => ("its first line is damaged", AGAIN),
+        None => ("it has no line `-----BEGIN PRIVATE KEY-----`", AGAIN),
+        Some("ENCRYPTED PRIVATE KEY") => {
+            ("it is encrypted", "decrypt it: `openssl pkcs8 -in KEY -out KEY.pem`")
+        }
+        Some("CERTIFICATE") => ("it is a certificate", AGAIN),
+        Some("PUBLIC KEY" | "RSA PUBLIC KEY") => ("it is a public key", AGAIN),
+        Some("EC PRIVATE KEY") => ("it is an EC key", "Google's service accounts have RSA keys"),
+        Some("OPENSSH PRIVATE KEY") => ("it is a key of OpenSSH", AGAIN),
+        Some("PRIVATE KEY" | "RSA PRIVATE KEY") if !pem.contains(END) => {
+            ("its end is missing; it was cut off", AGAIN)
+        }
+        Some("PRIVATE KEY" | "RSA PRIVATE KEY") => {
+            ("what is between its first and its last line is damaged", AGAIN)
+        }
+        Some(_) => ("it is something else in PEM", AGAIN),
     }
 }
 

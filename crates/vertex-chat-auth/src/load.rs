@@ -12,7 +12,7 @@ use crate::certificate::{CertificateExchange, CertificateFiles};
 use crate::discover::{Discovery, ResourceManager};
 use crate::executable::{ExecutableSubject, command_files};
 use crate::external::{ExternalAccount, ExternalAccountSource};
-use crate::file::{Fields, FileFields, fields_of};
+use crate::file::{Fields, FileFields, fields_of, other_object};
 use crate::impersonation::account_of;
 use crate::subject::{FileSubject, Format, UrlSubject};
 use crate::{
@@ -368,7 +368,10 @@ fn wanted(scopes: Option<&[String]>) -> Vec<String> {
 /// The `type` of a credential file: read before anything else, so that the error for another kind names it instead of a
 /// field that it need not have.
 fn kind_of(fields: &Map<String, Value>) -> Result<&str, AuthError> {
-    fields.must("type").map_err(|error| error.with_remedy("this is not a credential file"))
+    fields.must("type").map_err(|error| match other_object(fields) {
+        Some((what, remedy)) => AuthError::configuration(what).with_remedy(remedy),
+        None => error.with_remedy("this is not a credential file"),
+    })
 }
 
 fn unsupported(kind: &str) -> AuthError {

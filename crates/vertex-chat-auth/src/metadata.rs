@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::Value;
-use vertex_chat_transport::{Clock, Exchange, Request, Timeouts, send_within};
+use vertex_chat_transport::{Clock, Exchange, LogText, Request, Timeouts, send_within};
 
 use crate::oauth::{Answer, ask_often, read_fields, token_of};
 use crate::source::{joined, quota_header};
 use crate::{
     AuthError, AuthErrorKind, DEFAULT_UNIVERSE, Environment, Fetch, FetchedToken, TOKEN_ATTEMPTS_MAX,
+    shown_name,
 };
 
 /// Where the server is by name.
@@ -27,6 +29,10 @@ pub const METADATA_DETECT_TIMEOUT: Duration = Duration::from_secs(1);
 const PATIENT_ATTEMPTS: u32 = 8;
 /// The longest name of a project or universe that is read.
 const NAME_BYTES_MAX: usize = 1 << 10;
+
+/// How much of a refusal is read for its first line, and how much of that is shown, in bytes and characters.
+const WORDS_READ_MAX: usize = 4 << 10;
+const WORDS_SHOWN_MAX: usize = 300;
 
 const FLAVOR: &str = "metadata-flavor";
 
@@ -45,6 +51,8 @@ pub struct MetadataSource {
     clock: Arc<dyn Clock>,
     /// Where else was looked, for the error when the server is not there.
     looked_at: String,
+    /// What is wrong with a variable that names the server.
+    fault: Option<String>,
 }
 
 impl MetadataSource {
@@ -69,6 +77,13 @@ impl MetadataSource {
             exchange,
             clock,
             looked_at: String::new(),
+            fault: ["GCE_METADATA_HOST", "GCE_METADATA_IP"].into_iter().find_map(|name| {
+                let value = environment.get(name).filter(|it| !is_host_and_port(it))?;
+                Some(format!(
+                    "{name} is `{}`, and is to be HOST or HOST:PORT, without scheme and path",
+                    shown_name(&value)
+                ))
+            }),
         }
     }
 
@@ -122,7 +137,7 @@ impl MetadataSource {
                 && text.chars().all(|it| it.is_ascii_alphanumeric() || "-.:".contains(it));
             match answer.status {
                 StatusCode::OK if is_name => Ok(text.to_owned()),
-                status => Err(refusal(status, what)),
+                _ => Err(refusal(answer, what)),
             }
         })
         .await
@@ -144,6 +159,9 @@ impl MetadataSource {
 
     /// Finds out whether the server is there; a no is asked again next time.
     async fn detect(&self) -> Result<(), AuthError> {
+        if let Some(fault) = &self.fault {
+            return Err(AuthError::configuration(fault.clone()));
+        }
         if self.is_there.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -190,7 +208,7 @@ impl Fetch for MetadataSource {
         };
         let request = self.request(&format!("instance/service-accounts/default/token{scopes}"))?;
         self.ask(request, |answer, asked_at| match answer.status {
-            status @ (StatusCode::NOT_FOUND | StatusCode::FORBIDDEN) => Err(refusal(status, "a token")),
+            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => Err(refusal(answer, "a token")),
             // It always says how long a token lives; what does not is something else.
             _ => match read_fields(answer)? {
                 fields if fields.get("expires_in").is_none_or(Value::is_null) => Err(AuthError::new(
@@ -216,25 +234,48 @@ fn get(url: &str) -> Result<Request, AuthError> {
     Ok(request)
 }
 
-fn refusal(status: StatusCode, what: &str) -> AuthError {
+/// What the server says in place of an answer: its first line, and what to do about it.
+fn refusal(answer: &Answer, what: &str) -> AuthError {
+    let status = answer.status;
     let kind = if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         AuthErrorKind::Unavailable
     } else {
         AuthErrorKind::Refused
     };
+    let text = String::from_utf8_lossy(&answer.body[..answer.body.len().min(WORDS_READ_MAX)]).into_owned();
+    let is_page = text.trim_start().starts_with('<');
+    let line = text.lines().map(str::trim).find(|it| !it.is_empty()).filter(|_| !is_page);
+    let words = line.map(|it| LogText::new(it, WORDS_SHOWN_MAX).to_string());
     let remedy = match status {
-        StatusCode::NOT_FOUND => {
-            "attach a service account to this machine, or an identity to this pod's workload"
+        // GKE says this for a pod whose Kubernetes account may not act as the Google account that it is bound to.
+        StatusCode::FORBIDDEN if text.contains("getAccessToken") || text.contains("iam.serviceAccounts") => {
+            "grant the role Workload Identity User (`roles/iam.workloadIdentityUser`) on the Google service account to the pod's \
+             Kubernetes service account"
         }
-        StatusCode::FORBIDDEN => "something between here and the metadata server changes requests",
+        StatusCode::FORBIDDEN if text.contains("Metadata-Flavor") || words.is_none() => {
+            "something between here and the metadata server changes requests"
+        }
+        StatusCode::FORBIDDEN => {
+            "the identity of this machine or pod may not get a token; on GKE the pod's Kubernetes service account needs the role \
+             Workload Identity User (`roles/iam.workloadIdentityUser`) on the Google service account"
+        }
+        StatusCode::NOT_FOUND => {
+            "attach a service account to this machine, or an identity to this pod's workload: on GKE, Workload Identity has to be \
+             on for the cluster and the node pool, and the Kubernetes service account has to exist"
+        }
         _ => "",
     };
     AuthError::new(
         kind,
         format!("the metadata server answered {} when it was asked for {what}", status.as_u16()),
     )
-    .with_oauth(status.as_u16(), None, None)
+    .with_oauth(status.as_u16(), None, words)
     .with_remedy(remedy)
+}
+
+/// Whether a text is a host, with a port or without.
+fn is_host_and_port(text: &str) -> bool {
+    text.parse::<Authority>().is_ok_and(|it| it.as_str() == text && !text.contains('@'))
 }
 
 /// Whether the firmware says that this is one of Google's machines.

@@ -63,7 +63,7 @@ enum Command {
     /// Be the OpenAI API for every program of this machine: OPENAI_BASE_URL=http://127.0.0.1:8080/v1.
     Serve(serve::ServeArguments),
     /// Make a key for a client of `serve`, and what the configuration says of it.
-    Key,
+    Key(serve::KeyArguments),
     /// List the project's endpoints with models of your own.
     Endpoints(endpoints::EndpointsArguments),
     /// Say rule by rule whether an endpoint speaks Chat Completions, and what breaks where it does not.
@@ -142,7 +142,7 @@ async fn run(program: Program) -> Result<(), Failure> {
         // A conversation has its own use for Ctrl-C.
         Command::Chat(arguments) => chat::run(*arguments, program.verbose, &mut interrupts).await,
         Command::Serve(arguments) => serve::run(arguments, &mut interrupts).await,
-        Command::Key => serve::key(),
+        Command::Key(arguments) => serve::key(&arguments),
         Command::Emulate(arguments) => interrupts.end(emulate::run(arguments)).await,
         Command::Endpoints(arguments) => interrupts.end(endpoints::run(arguments)).await,
         Command::Conformance(arguments) => conformance::run(*arguments, &mut interrupts).await,

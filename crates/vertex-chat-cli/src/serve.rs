@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tokio::net::{TcpListener, TcpSocket};
 use vertex_chat::Environment;
-use vertex_chat::auth::{shown_path, writable_by_others};
+use vertex_chat::auth::{shown_name, shown_path, writable_by_others};
 use vertex_chat_gateway::{AccessEntry, AccessFormat, Config, Gateway, Options};
 
 use crate::emulate::{Embedded, toml_lines};
@@ -19,6 +19,8 @@ const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 /// How many connections may wait to be accepted. The system has a limit of its own, mostly 4,096; past it connections are lost
 /// and come again a second later.
 const BACKLOG: u32 = 4_096;
+/// The longest name of a client's key, in bytes.
+const KEY_NAME_BYTES_MAX: usize = 100;
 /// After how long a configuration file that is being read is reported as hanging.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -28,9 +30,13 @@ pub(crate) struct ServeArguments {
     /// OPENAI_API_KEY is a key of theirs.
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where to listen; port 0 for any. Else the configuration's, or 127.0.0.1:8080.
+    /// Where to listen; port 0 for any. Else the configuration's, or 127.0.0.1:8080. `:8080` is every address where clients
+    /// have to show a key, and 127.0.0.1 where they have not.
     #[arg(long, short, value_name = "ADDRESS:PORT")]
-    listen: Option<SocketAddr>,
+    listen: Option<String>,
+    /// Let pages of this origin ask, such as https://app.example.com, or *. May be given several times.
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
     /// Say what is wrong with the configuration and end.
     #[arg(long)]
     check: bool,
@@ -65,12 +71,28 @@ enum LogFormat {
     Off,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct KeyArguments {
+    /// Whose key it is: the name in the configuration and in the access log.
+    #[arg(default_value = "somebody")]
+    name: String,
+}
+
 /// Makes a key.
-pub(crate) fn key() -> Result<(), Failure> {
+pub(crate) fn key(arguments: &KeyArguments) -> Result<(), Failure> {
+    let name = &arguments.name;
+    if name.is_empty() || name.len() > KEY_NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        return Err(Failure::Usage(format!(
+            "a key's name is one line of at most {KEY_NAME_BYTES_MAX} bytes, such as `ci` or `anna`"
+        )));
+    }
+    let is_bare = name.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it));
+    // A string of JSON is one of TOML too.
+    let name = if is_bare { name.clone() } else { serde_json::Value::from(name.as_str()).to_string() };
     let key = vertex_chat_gateway::new_key();
     out::line(&key)?;
     out::note("the key is shown once; in the configuration goes its hash:");
-    out::note(format_args!("[keys]\nsomebody = \"{}\"", vertex_chat_gateway::hash_key(&key)));
+    out::note(format_args!("[keys]\n{name} = \"{}\"", vertex_chat_gateway::hash_key(&key)));
     Ok(())
 }
 
@@ -109,6 +131,10 @@ async fn serve(
     if let Some(embedded) = embedded {
         options = embedded.options(options);
     }
+    for origin in &arguments.allow_origin {
+        options =
+            options.allow_origin(origin).map_err(|what| Failure::Usage(format!("--allow-origin: {what}")))?;
+    }
     let format = arguments.access_log.map_or(config.access_log().unwrap_or_default(), |it| match it {
         LogFormat::Text => AccessFormat::Text,
         LogFormat::Json => AccessFormat::Json,
@@ -122,8 +148,10 @@ async fn serve(
     for warning in gateway.warnings() {
         out::note(format_args!("warning: {warning}"));
     }
-    let address = match arguments.listen {
-        Some(address) => address,
+    let address = match &arguments.listen {
+        Some(address) => config
+            .address(address)
+            .map_err(|what| Failure::Usage(format!("--listen {}: {what}", shown_name(address))))?,
         None => config.listen(&environment).map_err(|error| wrong(&error))?,
     };
     if !arguments.danger_serve_without_keys {

@@ -160,7 +160,13 @@ impl State {
             routes: routes.sorted(),
             keys,
             limits: file.limits,
-            origins: file.cors.origins.iter().map(|it| it.get_ref().clone()).collect(),
+            origins: file
+                .cors
+                .origins
+                .iter()
+                .map(|it| it.get_ref().clone())
+                .chain(options.origins.iter().cloned())
+                .collect(),
             hosts: file.hosts.iter().map(|it| it.get_ref().to_ascii_lowercase()).collect(),
             warnings,
             logs_prompts: file.log.prompts,

@@ -16,6 +16,7 @@ use vertex_chat_types::{ApiError, ChatCompletion, ExtraBody, GoogleOptions, Json
 
 use crate::build::State;
 use crate::call::{Call, WORD_CHARS_MAX, shown};
+use crate::coding::{codings, decoded};
 use crate::fault::Fault;
 use crate::gateway::{PROMPT_BYTES_MAX, REQUEST_ID};
 use crate::heavy::{Heavy, INLINE_BYTES_MAX, INLINE_STEPS_MAX, in_place};
@@ -63,7 +64,19 @@ pub(crate) async fn answer(
     if let Err(room) = permit.resize(body.len()) {
         return call.refuse(Fault::no_room(room, "the request"));
     }
-    let asked = match call.heavy().by_size(body.len(), move || Asked::read(body, permit)).await {
+    let codings = match codings(&head.headers) {
+        Ok(codings) => codings,
+        Err(fault) => return call.refuse(fault),
+    };
+    let asked = if codings.is_empty() {
+        call.heavy().by_size(body.len(), move || Asked::read(body, permit)).await
+    } else {
+        let bytes_max = state.limits.request_bytes_max;
+        let read = move || Asked::read(decoded(body, &codings, bytes_max, &mut permit)?, permit);
+        // A small body may become a large one.
+        call.heavy().run(read).await
+    };
+    let asked = match asked {
         Ok(asked) => asked,
         Err(fault) => return call.refuse(fault),
     };
@@ -278,6 +291,8 @@ struct Preparation {
 
 impl Asked {
     fn read(body: Bytes, mut permit: BodyPermit) -> Result<Self, Fault> {
+        // Some clients begin a file, and what they send from it, with a mark of its byte order.
+        let body = if body.starts_with(b"\xEF\xBB\xBF") { body.slice(3..) } else { body };
         let glance = Glance::of(&body);
         if glance.as_ref().is_none_or(|it| !it.is_plain() || it.stream_options(&body).is_some()) {
             let weight = weigh(&body).map_err(|_| too_many_values())?;
@@ -352,6 +367,13 @@ fn is_gemini(dialect: Dialect) -> bool {
 
 fn read(body: &[u8]) -> Result<ChatRequest, Fault> {
     vertex_chat_types::from_slice(body).map_err(|error| {
+        if let Err(error) = std::str::from_utf8(body) {
+            let message = format!(
+                "the body is not in UTF-8 from byte {} on; send it in UTF-8, as JSON is (RFC 8259, section 8.1)",
+                error.valid_up_to()
+            );
+            return Fault::new(StatusCode::BAD_REQUEST, "invalid_json", message);
+        }
         let fault = Fault::new(
             StatusCode::BAD_REQUEST,
             "invalid_json",

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 
 use serde::Deserialize;
@@ -316,9 +316,30 @@ impl Config {
             return Ok(LISTEN.parse().expect("because it is an address"));
         };
         let address = self.resolved(listen, environment)?;
-        address.parse().map_err(|_| {
-            self.fault(Some(listen.span()), "`listen` is not an address and a port, such as 127.0.0.1:8080")
-        })
+        let faulty = |what| self.fault(Some(listen.span()), format!("`listen`: {what}"));
+        self.address(&address).map_err(faulty)
+    }
+
+    /// An address to listen at, from what a person writes: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, or `:8080`, which
+    /// is every address of the machine where clients have to show a key, and `127.0.0.1` where they have not.
+    ///
+    /// # Errors
+    /// With what is wrong.
+    pub fn address(&self, text: &str) -> Result<SocketAddr, &'static str> {
+        const NONE: &str =
+            "this is not an address and a port, such as 127.0.0.1:8080, localhost:8080 or :8080";
+        if let Ok(address) = text.parse() {
+            return Ok(address);
+        }
+        let (host, port) = text.rsplit_once(':').ok_or(NONE)?;
+        let port = port.parse().map_err(|_| NONE)?;
+        match host {
+            "" if self.wants_keys() => Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+            "" => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+            "*" => Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+            it if it.eq_ignore_ascii_case("localhost") => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+            _ => Err(NONE),
+        }
     }
 
     /// How requests are logged, if the file says so.
@@ -587,7 +608,7 @@ impl Config {
 }
 
 /// Why an origin can never be one that a browser sends (RFC 6454, section 6.2: scheme, host and port, in lower case).
-fn check_origin(origin: &str) -> Result<(), String> {
+pub(crate) fn check_origin(origin: &str) -> Result<(), String> {
     let wrong = |what: &str| {
         Err(format!(
             "no page has this origin: {what}; an origin is a scheme, a host and a port that is not the scheme's own, such as \
@@ -648,7 +669,7 @@ fn is_host(text: &str) -> bool {
     // What ends in a number is an address to browsers.
     let last = labels.last().copied().unwrap_or_default();
     let is_number = last.bytes().all(|it| it.is_ascii_digit()) || last.starts_with("0x");
-    !is_number || text.parse::<std::net::Ipv4Addr>().is_ok_and(|it| it.to_string() == text)
+    !is_number || text.parse::<Ipv4Addr>().is_ok_and(|it| it.to_string() == text)
 }
 
 /// What the reader of TOML says, without the values that it quotes: one of them may be a key in the wrong place.

@@ -211,7 +211,8 @@ impl Fault {
             retry_after: None,
             forbids_retry: false,
             is_upstream: true,
-            is_worth_another: matches!(status.as_u16(), 401 | 403 | 404 | 408 | 429 | 499 | 500..=599),
+            // 424 is TGI's for a generation that failed.
+            is_worth_another: matches!(status.as_u16(), 401 | 403 | 404 | 408 | 424 | 429 | 499 | 500..=599),
         }
     }
 
@@ -220,6 +221,7 @@ impl Fault {
         let first = rejection.problems().first();
         let code = match first {
             _ if rejection.is_too_costly() => TOO_COMPLEX,
+            _ if rejection.is_unreadable() => "invalid_json",
             Some(problem) if problem.is_unsupported => "unsupported_parameter",
             _ => "invalid_request",
         };

@@ -98,6 +98,7 @@ pub struct Options {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) told: Option<Told>,
     pub(crate) open_files_max: Option<usize>,
+    pub(crate) origins: Vec<String>,
 }
 
 impl Default for Options {
@@ -109,6 +110,7 @@ impl Default for Options {
             clock: Arc::new(SystemClock),
             told: None,
             open_files_max: None,
+            origins: Vec::new(),
         }
     }
 }
@@ -155,6 +157,16 @@ impl Options {
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// Lets pages of this origin ask, beside those that the configuration names: `https://app.example.com`, or `*`.
+    ///
+    /// # Errors
+    /// With what is wrong, when no browser sends such an origin.
+    pub fn allow_origin(mut self, origin: &str) -> Result<Self, String> {
+        crate::config::check_origin(origin)?;
+        self.origins.push(origin.to_owned());
+        Ok(self)
     }
 
     /// How many files the process may have open. Connections are files; [`Gateway::connections_max`] leaves a reserve of
@@ -371,7 +383,7 @@ impl Gateway {
     }
 
     async fn route(&self, request: Request) -> Response {
-        let path = request.uri().path().to_owned();
+        let path = without_last_slashes(request.uri().path()).to_owned();
         let state = self.0.state();
         match path.as_str() {
             "/livez" => return plain(StatusCode::OK, "ok"),
@@ -426,7 +438,7 @@ impl Gateway {
         if let Some(own) = self.0.loopback.get().filter(|_| state.keys.is_empty()) {
             check_host(head, *own, &state).map_err(|fault| Box::new(self.call(head, None).refuse(fault)))?;
         }
-        if matches!(head.uri.path(), "/livez" | "/readyz") {
+        if matches!(without_last_slashes(head.uri.path()), "/livez" | "/readyz") {
             return Ok(Admitted::default());
         }
         if let Err(fault) = check_origin(&head.headers, &state) {
@@ -561,6 +573,11 @@ impl Exchange for Gateway {
     }
 }
 
+/// A path as clients mean it: some put a slash behind it.
+fn without_last_slashes(path: &str) -> &str {
+    path.trim_end_matches('/')
+}
+
 fn is_allowed(origin: &HeaderValue, state: &State) -> bool {
     state.origins.iter().any(|it| it == "*" || it.as_bytes() == origin.as_bytes())
 }
@@ -577,7 +594,7 @@ fn check_origin(headers: &HeaderMap, state: &State) -> Result<(), Fault> {
         Some(origin) if !is_allowed(origin, state) => {
             let origin = shown_bytes(origin.as_bytes());
             let message = format!(
-                "requests of web pages are not allowed from the origin `{origin}`; add it to `origins` in [cors]"
+                "requests of web pages are not allowed from the origin `{origin}`; add it to `origins` in [cors], or say `--allow-origin`"
             );
             Err(Fault::new(StatusCode::FORBIDDEN, "origin_not_allowed", message))
         }

@@ -30,6 +30,7 @@ mod admission;
 mod build;
 mod call;
 mod chat;
+mod coding;
 mod config;
 mod cool_down;
 mod fault;

@@ -101,6 +101,7 @@ impl fmt::Display for Note {
 pub struct Rejection {
     problems: Vec<Problem>,
     is_too_costly: bool,
+    is_unreadable: bool,
 }
 
 /// One fault of a request.
@@ -126,6 +127,12 @@ impl Rejection {
         self.is_too_costly
     }
 
+    /// Whether the request is no JSON.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        self.is_unreadable
+    }
+
     /// The faults, at least one; of more than [`PROBLEMS_MAX`] the last says how many others there are.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
@@ -147,7 +154,7 @@ impl Rejection {
                 is_unsupported: false,
             });
         }
-        Err(Self { problems, is_too_costly: false })
+        Err(Self { problems, is_too_costly: false, is_unreadable: false })
     }
 
     pub(crate) fn too_costly(mut self) -> Self {
@@ -155,8 +162,13 @@ impl Rejection {
         self
     }
 
+    pub(crate) fn unreadable(mut self) -> Self {
+        self.is_unreadable = true;
+        self
+    }
+
     pub(crate) fn one(problem: Problem) -> Self {
-        Self { problems: vec![problem], is_too_costly: false }
+        Self { problems: vec![problem], is_too_costly: false, is_unreadable: false }
     }
 }
 

@@ -17,6 +17,8 @@ use crate::client::{Client, Settings};
 use crate::endpoint::{DEFAULT_LOCATION, OPENAPI, Shape, VertexEndpoint, chat_url};
 use crate::trust::{Trust, is_google_host, is_openai_key};
 
+/// What bills another project than the credentials' own.
+const QUOTA_HEADER: HeaderName = HeaderName::from_static("x-goog-user-project");
 const USER_AGENT: &str = concat!("vertex-chat/", env!("CARGO_PKG_VERSION"));
 
 /// Puts a [`Client`] together. What is not set is taken from the environment.
@@ -437,7 +439,22 @@ impl ClientBuilder {
         let exchange =
             self.connector.connect(&Profile::Public).map_err(|it| Error::transport("connecting", it))?;
         let mut headers = self.headers;
+        if let Some(project) = &self.quota_project {
+            check_project(Some(project), "quota project")?;
+            let is_sent = credentials.as_ref().is_some_and(|it| it.quota_project.is_some());
+            if !is_sent && is_google_host(chat_url.host().unwrap_or_default(), universe) {
+                // Tokens of the caller's own, and keys, come without it.
+                let value = HeaderValue::from_str(project)
+                    .map_err(|error| Error::configuration(error.to_string()))?;
+                headers.entry(QUOTA_HEADER).or_insert(value);
+            } else if !is_sent {
+                return Err(Error::configuration(
+                    "the quota project means nothing to a server that is not Google's; leave it out",
+                ));
+            }
+        }
         headers.remove(http::header::AUTHORIZATION);
+        headers.entry(http::header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
         headers.entry(http::header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Ok(Client::new(Settings {
@@ -563,6 +580,18 @@ impl ClientBuilder {
     }
 }
 
+/// A project goes into a header and into URLs: what is no name would be left out there, and another project billed.
+fn check_project(project: Option<&str>, what: &str) -> Result<(), Error> {
+    let is_name = |it: &str| it.bytes().all(|it| it.is_ascii_alphanumeric() || b".:-_".contains(&it));
+    match project {
+        Some(project) if project.is_empty() || !is_name(project) => Err(Error::configuration(format!(
+            "the {what} `{}` is no project's id or number; it has letters, digits, `-`, `.` and `:`",
+            shown_name(project)
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Which kind of credentials is used.
 enum Use {
     Nobody,
@@ -597,13 +626,16 @@ impl Use {
                     universe,
                 }
             }
-            Self::Google(found) => Chosen {
-                source: found.source(),
-                google: true,
-                project: found.project_id().map(str::to_owned),
-                quota_project: found.quota_project_id().map(str::to_owned),
-                universe: found.universe_domain().to_owned(),
-            },
+            Self::Google(found) => {
+                check_project(found.quota_project_id(), "quota project")?;
+                Chosen {
+                    source: found.source(),
+                    google: true,
+                    project: found.project_id().map(str::to_owned),
+                    quota_project: found.quota_project_id().map(str::to_owned),
+                    universe: found.universe_domain().to_owned(),
+                }
+            }
             Self::Source(source) => {
                 Chosen { source, google: false, project: None, quota_project: None, universe }
             }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use serde_json::Value;
 use tracing::{Instrument, Span};
@@ -370,6 +370,7 @@ impl Client {
                 send_within(&*settings.exchange, request.clone(), &timeouts, deadline, &settings.clock).await;
             let (failure, wait, worth_it) = match sent {
                 Ok(response) if response.status().is_success() => {
+                    check_coding(response.headers())?;
                     budgets.give(model);
                     let (head, body) = response.into_parts();
                     let resent = resent.count() + u32::from(token_renewed);
@@ -496,6 +497,26 @@ fn is_worth_sending_again(error: &TransportError, after_sending: bool) -> bool {
     }
 }
 
+/// Refuses an answer in a coding that was not asked for: its bytes would be read as something else.
+fn check_coding(headers: &HeaderMap) -> Result<(), Error> {
+    let codings: Vec<&str> = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .filter_map(|it| it.to_str().ok())
+        .flat_map(|it| it.split(','))
+        .collect();
+    let coding =
+        codings.iter().map(|it| it.trim()).find(|it| !it.is_empty() && !it.eq_ignore_ascii_case("identity"));
+    match coding {
+        None => Ok(()),
+        Some(coding) => Err(Error::unreadable(format!(
+            "the server answered in the coding `{}`, which was not asked for (`accept-encoding: identity`); have the server or \
+             the proxy before it not compress",
+            LogText::new(coding, 32)
+        ))),
+    }
+}
+
 /// Reads an answer that is not a success.
 async fn status_error(
     status: StatusCode,
@@ -508,6 +529,9 @@ async fn status_error(
             "the server answered {status}: redirects are not followed, because a token is not for whom they name"
         );
         return Error::unreadable(message).with_head(status, headers);
+    }
+    if let Err(error) = check_coding(&headers) {
+        return error.with_head(status, headers);
     }
     let mut read = BytesMut::new();
     while let Some(Ok(chunk)) = body.chunk().await {
