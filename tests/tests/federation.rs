@@ -326,7 +326,7 @@ async fn acceptance_7_the_end_of_an_accounts_token_is_by_the_servers_clock() {
 #[tokio::test]
 async fn acceptance_8_a_file_that_is_replaced_is_read_for_every_token() {
     let world = world("rotated").await;
-    let file = world.token_file("an old token");
+    let file = world.token_file("an-old-token");
     let found = world.read(&world.external(&file)).unwrap();
     let error = found.refresh().await.unwrap_err();
     assert_eq!(error.kind(), AuthErrorKind::Refused);

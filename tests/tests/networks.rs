@@ -630,3 +630,137 @@ async fn addresses_origins_and_keys_are_written_as_people_write_them() {
     let output = program(&["key", "a\nb"], &[]).await;
     assert_eq!(output.status.code(), Some(2));
 }
+
+/// What answers, what is asked, and what the error names.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_name_the_place() {
+    let upstream = Upstream::answer_with(|seen| {
+        let page = b"<!DOCTYPE html><html><head><title>Sign in - Corp</title></head></html>";
+        let bytes = match seen.line.split(' ').nth(1).unwrap_or_default() {
+            path if path.starts_with("/page") => answer("200 OK", "text/html; charset=utf-8", &[], page),
+            path if path.starts_with("/moved") => answer(
+                "308 Permanent Redirect",
+                "text/plain",
+                &[("location", "https://user:canary@new.example/v1/x?token=canary")],
+                b"",
+            ),
+            _ => {
+                answer("404 Not Found", "application/json", &[], br#"{"error":{"message":"no such thing"}}"#)
+            }
+        };
+        vec![Step::Write(bytes)]
+    })
+    .await;
+    let url = upstream.url();
+    let nobody = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap()
+    };
+    let cases: Vec<(String, Vec<String>)> = vec![
+        (
+            format!("{url}/page"),
+            vec!["an HTML page: Sign in - Corp".into(), format!("{url}/page/chat/completions")],
+        ),
+        (format!("{url}/moved"), vec!["308".into(), "https://new.example/v1/x".into()]),
+        (
+            format!("{url}/nowhere"),
+            vec![format!("{url}/nowhere/chat/completions"), "404".into(), "no such thing".into()],
+        ),
+        (format!("http://{nobody}/v1"), vec![format!("{nobody}: Connection refused")]),
+        (
+            "https://no-such-host.invalid/v1".into(),
+            vec!["no-such-host.invalid:443: the name no-such-host.invalid was not found".into()],
+        ),
+        (format!("{url}/v1/chat/completions"), vec!["ends in `/chat/completions`".into()]),
+        (format!("{url}/v1/chat/completions/"), vec!["ends in `/chat/completions`".into()]),
+        (format!("{url}/v1/responses"), vec!["ends in `/responses`".into()]),
+        (
+            format!("{url}/v1/projects/p/locations/us-central1/endpoints/12:predict"),
+            vec!["ends in `:predict`".into(), "up to the endpoint's id".into()],
+        ),
+        (
+            format!(
+                "{url}/v1/projects/p/locations/us-central1/publishers/anthropic/models/claude:streamRawPredict"
+            ),
+            vec!["ends in `:streamRawPredict`".into()],
+        ),
+    ];
+    for (base_url, named) in &cases {
+        for stream in [&[][..], &["--no-stream"]] {
+            let before = upstream.seen().len();
+            let arguments = [&["chat", "--model", "m", "--base-url", base_url, "hi"], stream].concat();
+            let output = program(&arguments, &[("OPENAI_API_KEY", "key")]).await;
+            let told = stderr(&output);
+            for expected in named {
+                assert!(told.contains(expected), "{base_url}: {expected}: {told}");
+            }
+            assert!(!output.status.success() && !told.contains("canary"), "{told}");
+            let is_sent = upstream.seen().len() > before;
+            assert!(!is_sent || !told.contains("ends in"), "it was sent: {told}");
+        }
+    }
+    // doctor finds out that nothing answers before the first request does.
+    for (base_url, says) in [
+        (format!("http://{nobody}/v1"), "does not answer"),
+        ("https://no-such-host.invalid/v1".to_owned(), "was not found"),
+    ] {
+        let output = program(&["doctor", "--base-url", &base_url], &[("OPENAI_API_KEY", "key")]).await;
+        assert!(
+            !output.status.success() && (stdout(&output) + &stderr(&output)).contains(says),
+            "{}",
+            stdout(&output)
+        );
+    }
+    let output = program(&["doctor", "--base-url", &format!("{url}/v1")], &[("OPENAI_API_KEY", "key")]).await;
+    assert!(
+        output.status.success() && stdout(&output).contains("server       answers"),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_is_never_sent_as_a_subject_token() {
+    let folder = Folder::new("subject-pages");
+    let sts = Upstream::answer_with(|_| {
+        vec![Step::Write(answer(
+            "400 Bad Request",
+            "application/json",
+            &[],
+            b"{\"error\":\"invalid_grant\"}",
+        ))]
+    })
+    .await;
+    let token = folder.path("token");
+    let external = |format: Value| {
+        let fields = json!({"type": "external_account", "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+            "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/q",
+            "token_url": format!("{}/v1/token", sts.url()),
+            "credential_source": {"file": token.display().to_string(), "format": format}});
+        folder.file("external.json", fields.to_string())
+    };
+    for (content, format, said) in [
+        ("<!DOCTYPE html><title>Sign in</title>", json!({"type": "text"}), "a page in HTML"),
+        ("\u{feff}<html>", json!({"type": "text"}), "a page in HTML"),
+        ("<html>", json!({"type": "json", "subject_token_field_name": "t"}), "a page in HTML"),
+        ("{\"t\": \"x\"}", json!({"type": "text"}), "a JSON object"),
+        ("one two", json!({"type": "text"}), "blanks or lines"),
+        ("", json!({"type": "text"}), "is empty"),
+    ] {
+        std::fs::write(&token, content).unwrap();
+        let file = external(format);
+        let output = program(&["token", "--credentials", file.to_str().unwrap()], &[]).await;
+        assert!(stderr(&output).contains(said), "{content}: {}", stderr(&output));
+        assert!(sts.seen().is_empty(), "{content} was sent");
+    }
+    std::fs::write(&token, "\u{feff}header.claims.signature\r\n").unwrap();
+    let file = external(json!({"type": "text"}));
+    program(&["token", "--credentials", file.to_str().unwrap()], &[]).await;
+    let seen = sts.seen();
+    let form = String::from_utf8_lossy(&seen.first().expect("a token is sent").body).into_owned();
+    assert!(
+        form.contains("subject_token=header.claims.signature&")
+            || form.ends_with("subject_token=header.claims.signature"),
+        "{form}"
+    );
+}

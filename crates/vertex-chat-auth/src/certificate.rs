@@ -16,7 +16,7 @@ use vertex_chat_transport::{
     TransportErrorKind,
 };
 
-use crate::file::{Fields, fields_of};
+use crate::file::{Fields, object_of};
 use crate::off_worker::off_worker;
 use crate::subject::read_small;
 use crate::{AuthError, Environment, Secret, SubjectTokenSource, shown_path};
@@ -68,7 +68,7 @@ impl CertificateFiles {
         let place = format!("the certificate configuration {}", shown_path(&config));
         let named = |error: AuthError| error.in_stage(&place);
         let bytes = read_small(&config).map_err(|what| named(AuthError::configuration(what)))?;
-        let fields = fields_of(&bytes).map_err(named)?;
+        let fields = object_of(&bytes).map_err(named)?;
         let path = |name: &str| {
             let workload =
                 fields.get("cert_configs").and_then(|it| it.get("workload")).and_then(Value::as_object);

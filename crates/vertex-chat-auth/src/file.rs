@@ -43,13 +43,18 @@ fn wipe(fields: &mut Map<String, Value>) {
 
 /// The fields of a credential file.
 pub(crate) fn fields_of(json: &[u8]) -> Result<FileFields, AuthError> {
-    let json = json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json);
-    serde_json::from_slice(json).map(FileFields).map_err(|error| match other_form(json) {
+    object_of(json).map_err(|error| match other_form(json) {
         Some((what, remedy)) => AuthError::configuration(what).with_remedy(remedy),
-        None => {
-            let place = format!("line {}, column {}", error.line(), error.column());
-            AuthError::configuration(format!("not a JSON object ({place})"))
-        }
+        None => error,
+    })
+}
+
+/// The fields of a JSON object.
+pub(crate) fn object_of(json: &[u8]) -> Result<FileFields, AuthError> {
+    let json = json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json);
+    serde_json::from_slice(json).map(FileFields).map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        AuthError::configuration(format!("not a JSON object ({place})"))
     })
 }
 

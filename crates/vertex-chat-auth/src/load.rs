@@ -330,7 +330,8 @@ impl CredentialsOptions {
         }
         let message = "field `universe_domain` names another universe than googleapis.com";
         Err(AuthError::configuration(message).with_remedy(
-            "if that is yours, say so with `with_universe_domain`; else the file is not to be trusted",
+            "take a file of googleapis.com; if the universe is yours, name it where the file is read (in Rust by \
+             `with_universe_domain`; the program has no option for it)",
         ))
     }
 

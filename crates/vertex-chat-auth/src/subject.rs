@@ -67,9 +67,19 @@ impl Format {
     /// The token in these bytes, without white space at its end: files are written with a line end, tokens have none.
     fn read(&self, bytes: &[u8], place: &str) -> Result<Secret, AuthError> {
         let none = |what: String| AuthError::configuration(format!("{place} {what}"));
+        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+        if bytes.trim_ascii_start().starts_with(b"<") {
+            return Err(none("has a page in HTML or XML, and no token".to_owned()));
+        }
         let token = match self {
             Self::Text => {
                 let text = std::str::from_utf8(bytes).map_err(|_| none("is not text".to_owned()))?;
+                if text.trim_start().starts_with('{') {
+                    return Err(none("has a JSON object; say so with `credential_source.format`".to_owned()));
+                }
+                if text.trim_end().contains(char::is_whitespace) {
+                    return Err(none("has blanks or lines in it, and so no token".to_owned()));
+                }
                 Secret::new(text.trim_end())
             }
             Self::Field(field) => {

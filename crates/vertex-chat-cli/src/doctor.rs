@@ -124,7 +124,18 @@ pub(crate) async fn run(arguments: DoctorArguments) -> Result<(), Failure> {
             }
         }
     }
-    client.map(|_| ())
+    let client = client?;
+    if !arguments.offline {
+        // A name that does not resolve, and a firewall, are seen here and not at the first request.
+        match client.reach().await {
+            Ok(()) => out::line("server       answers")?,
+            Err(error) => {
+                out::line(format_args!("server       does not answer: {error}"))?;
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A URL without password and query: people paste this into reports.

@@ -71,6 +71,17 @@ impl ApiError {
         Some(error)
     }
 
+    /// What a body is called that is a page for people and no answer: `an HTML page: Sign in`. `None` when it is none.
+    #[must_use]
+    pub fn page(body: &[u8]) -> Option<String> {
+        let text = body.trim_ascii_start();
+        text.starts_with(b"<").then(|| {
+            let mut title = html_title(&String::from_utf8_lossy(text));
+            cut(&mut title);
+            title
+        })
+    }
+
     /// The HTTP status: of the answer, or as the body tells it.
     #[must_use]
     pub fn status(&self) -> Option<u16> {

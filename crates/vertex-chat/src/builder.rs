@@ -560,8 +560,8 @@ impl ClientBuilder {
         let project = self.project.clone().or_else(from_env).or_else(from_credentials).or_else(from_quota);
         let Some(project) = project else {
             return Err(Error::configuration(
-                "no project: set it, or GOOGLE_CLOUD_PROJECT, or use credentials that name one, or have the metadata server \
-                 asked (`discover`)",
+                "no project: name it (`--project`, `project` of a target, GOOGLE_CLOUD_PROJECT), or use credentials that \
+                 name one",
             ));
         };
         let location = self.location.clone().or_else(|| self.environment.get("GOOGLE_CLOUD_LOCATION"));

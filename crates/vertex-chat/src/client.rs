@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{AUTHORIZATION, CONTENT_ENCODING};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use serde_json::Value;
 use tracing::{Instrument, Span};
@@ -25,6 +25,11 @@ use crate::response::{Meta, Response};
 use crate::stream::ChatStream;
 use crate::trust::Trust;
 use crate::{CallOptions, ClientBuilder, Error, ErrorKind};
+
+/// How much of a URL is shown, in characters.
+const URL_CHARS_MAX: usize = 300;
+/// How long [`Client::reach`] waits for an answer.
+const REACH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The largest whole answer that is read. Generated pictures come inline.
 pub const COMPLETION_BYTES_MAX: usize = 64 << 20;
@@ -307,6 +312,23 @@ impl Client {
         Ok(headers)
     }
 
+    /// Finds out whether the server is there: a connection is made, and a request without credentials is answered, with whatever
+    /// status.
+    ///
+    /// # Errors
+    /// When there is no connection, or no answer within ten seconds.
+    pub async fn reach(&self) -> Result<(), Error> {
+        let settings = &self.0;
+        let mut request = Request::new(Bytes::new());
+        let mut parts = settings.chat_url.clone().into_parts();
+        parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
+        *request.uri_mut() = Uri::from_parts(parts).expect("because it has scheme, host and path");
+        let timeouts = settings.timeouts.with_first_byte(REACH_TIMEOUT);
+        let deadline = settings.clock.monotonic().saturating_add(REACH_TIMEOUT);
+        let sent = send_within(&*settings.exchange, request, &timeouts, deadline, &settings.clock).await;
+        sent.map(|_| ()).map_err(|error| Error::transport("reaching the server", error))
+    }
+
     /// Gets a token, so that the first call does not wait for one. A client without credentials has nothing to get.
     ///
     /// # Errors
@@ -371,6 +393,19 @@ impl Client {
             let (failure, wait, worth_it) = match sent {
                 Ok(response) if response.status().is_success() => {
                     check_coding(response.headers())?;
+                    if is_page(response.headers()) {
+                        let (head, body) = response.into_parts();
+                        let text = begin(body).await;
+                        let page = ApiError::page(&text).unwrap_or_else(|| "an HTML page".to_owned());
+                        let message = format!(
+                            "the server answered with {page}, in place of a completion; the request went to {}, which is to be \
+                             the address of an API",
+                            shown_url(request.uri())
+                        );
+                        return Err(Error::unreadable(message)
+                            .with_head(head.status, head.headers)
+                            .with_attempts(attempts));
+                    }
                     budgets.give(model);
                     let (head, body) = response.into_parts();
                     let resent = resent.count() + u32::from(token_renewed);
@@ -380,7 +415,8 @@ impl Client {
                 Ok(response) => {
                     let (head, body) = response.into_parts();
                     let hint = retry_after(&head.headers, settings.clock.wall());
-                    let failure = status_error(head.status, head.headers, body, token.as_ref()).await;
+                    let failure =
+                        status_error(head.status, head.headers, body, token.as_ref(), request.uri()).await;
                     sent_so_far = Sent::Yes;
                     if head.status == StatusCode::UNAUTHORIZED && !token_renewed && self.renew(token.as_ref())
                     {
@@ -521,18 +557,41 @@ fn check_coding(headers: &HeaderMap) -> Result<(), Error> {
 async fn status_error(
     status: StatusCode,
     headers: HeaderMap,
-    mut body: Body,
+    body: Body,
     token: Option<&AccessToken>,
+    url: &Uri,
 ) -> Error {
     if status.is_redirection() {
+        let location =
+            headers.get(LOCATION).and_then(|it| it.to_str().ok()).and_then(|it| it.parse::<Uri>().ok());
+        let target = location.map(|it| format!(" to {}", shown_url(&it))).unwrap_or_default();
         let message = format!(
-            "the server answered {status}: redirects are not followed, because a token is not for whom they name"
+            "the server answered {status}{target}: redirects are not followed, because a token is not for whom they name; if \
+             that is the server that you mean, give its address"
         );
         return Error::unreadable(message).with_head(status, headers);
     }
     if let Err(error) = check_coding(&headers) {
         return error.with_head(status, headers);
     }
+    let read = begin(body).await;
+    // Debugging servers and proxies send the request's headers back.
+    let token = token.and_then(|it| it.authorization().to_str().ok());
+    let body = match token.and_then(|it| it.strip_prefix("Bearer ")).filter(|it| !it.is_empty()) {
+        Some(token) => without(&read, token),
+        None => Cow::Borrowed(&read[..]),
+    };
+    let api = ApiError::from_body(Some(status.as_u16()), &body);
+    let stage = match status {
+        // Mostly it is the address that is wrong.
+        StatusCode::NOT_FOUND => format!("the server refused {}", shown_url(url)),
+        _ => "the server refused".to_owned(),
+    };
+    Error::api(&stage, api).with_head(status, headers)
+}
+
+/// The beginning of a body that is not an answer.
+async fn begin(mut body: Body) -> BytesMut {
     let mut read = BytesMut::new();
     while let Some(Ok(chunk)) = body.chunk().await {
         let room = ERROR_BODY_BYTES_MAX - read.len();
@@ -541,14 +600,21 @@ async fn status_error(
             break;
         }
     }
-    // Debugging servers and proxies send the request's headers back.
-    let token = token.and_then(|it| it.authorization().to_str().ok());
-    let body = match token.and_then(|it| it.strip_prefix("Bearer ")).filter(|it| !it.is_empty()) {
-        Some(token) => without(&read, token),
-        None => Cow::Borrowed(&read[..]),
-    };
-    let api = ApiError::from_body(Some(status.as_u16()), &body);
-    Error::api("the server refused", api).with_head(status, headers)
+    read
+}
+
+/// Whether an answer says that it is a page for people.
+fn is_page(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
+    kind.trim_start().get(..9).is_some_and(|it| it.eq_ignore_ascii_case("text/html"))
+}
+
+/// A URL for an error: without user and query, which may be secrets.
+fn shown_url(url: &Uri) -> String {
+    let host =
+        url.authority().map(|it| it.as_str().rsplit('@').next().unwrap_or_default()).unwrap_or_default();
+    let scheme = url.scheme_str().map(|it| format!("{it}://")).unwrap_or_default();
+    LogText::new(&format!("{scheme}{host}{}", url.path()), URL_CHARS_MAX).to_string()
 }
 
 /// A text with a secret taken out of it.

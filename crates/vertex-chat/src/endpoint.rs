@@ -2,6 +2,7 @@
 
 use http::Uri;
 use vertex_chat_params::Dialect;
+use vertex_chat_transport::LogText;
 
 use crate::trust::is_loopback;
 
@@ -76,6 +77,12 @@ fn origin_of(host: &str) -> Result<String, String> {
     Ok(url)
 }
 
+/// What calls add to a base URL; people paste it with the rest.
+const PATHS_OF_CALLS: [&str; 5] =
+    ["/chat/completions", "/completions", "/responses", "/embeddings", "/messages"];
+/// How much of a method's name is shown, in characters.
+const METHOD_CHARS_MAX: usize = 40;
+
 /// Reads a base URL: http or https, a host, no user, no query.
 pub(crate) fn parse_base_url(url: &str) -> Result<Uri, String> {
     let uri: Uri = url.parse().map_err(|_| "the base URL is not a URL such as https://host/v1".to_owned())?;
@@ -91,6 +98,20 @@ pub(crate) fn parse_base_url(url: &str) -> Result<Uri, String> {
     }
     if uri.query().is_some() || url.contains('#') {
         return Err("the base URL has a query or a fragment".to_owned());
+    }
+    let path = uri.path().trim_end_matches('/');
+    if let Some(end) = PATHS_OF_CALLS.iter().find(|end| path.ends_with(**end)) {
+        return Err(format!(
+            "the base URL ends in `{end}`; leave that out: `/chat/completions` is added to the base URL"
+        ));
+    }
+    // Vertex's methods for one model: `…/endpoints/12:predict`, `…/models/m:rawPredict`.
+    if let Some((_, method)) = path.rsplit('/').next().unwrap_or_default().split_once(':') {
+        return Err(format!(
+            "the base URL ends in `:{}`, a method of another API; for Chat Completions it is everything up to the endpoint's id, as in \
+             https://LOCATION-aiplatform.googleapis.com/v1/projects/PROJECT/locations/LOCATION/endpoints/ENDPOINT",
+            LogText::new(method, METHOD_CHARS_MAX)
+        ));
     }
     Ok(uri)
 }
