@@ -208,7 +208,7 @@ impl Fetch for MetadataSource {
         };
         let request = self.request(&format!("instance/service-accounts/default/token{scopes}"))?;
         self.ask(request, |answer, asked_at| match answer.status {
-            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => Err(refusal(answer, "a token")),
+            status if status.is_client_error() || status.is_server_error() => Err(refusal(answer, "a token")),
             // It always says how long a token lives; what does not is something else.
             _ => match read_fields(answer)? {
                 fields if fields.get("expires_in").is_none_or(Value::is_null) => Err(AuthError::new(
@@ -270,6 +270,7 @@ fn refusal(answer: &Answer, what: &str) -> AuthError {
         format!("the metadata server answered {} when it was asked for {what}", status.as_u16()),
     )
     .with_oauth(status.as_u16(), None, words)
+    .with_retry_after(answer.retry_after)
     .with_remedy(remedy)
 }
 

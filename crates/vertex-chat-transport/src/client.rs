@@ -515,7 +515,7 @@ impl fmt::Display for Place {
 /// An error of connecting, with where that was.
 fn named(place: &Place, error: BoxError) -> BoxError {
     let mut cause: Option<&(dyn Error + 'static)> = Some(&*error);
-    let (mut is_tls, mut is_lookup, mut refused) = (false, false, None);
+    let (mut is_tls, mut is_lookup, mut refused) = (false, false, None::<String>);
     while let Some(link) = cause {
         if link.is::<TransportError>() {
             // Ours, and named.
@@ -527,7 +527,11 @@ fn named(place: &Place, error: BoxError) -> BoxError {
         is_lookup |= link.to_string() == "dns error";
         cause = link.source();
     }
-    let reason = refused.unwrap_or_else(|| deepest(&*error));
+    if let Some(reason) = refused {
+        // It says all that there is in the chain.
+        return TransportError::new(TransportErrorKind::Tls, Sent::No, format!("{place}: {reason}")).into();
+    }
+    let reason = deepest(&*error);
     let (kind, context) = if is_tls {
         (TransportErrorKind::Tls, format!("{place}: {reason}"))
     } else if is_lookup {

@@ -194,6 +194,10 @@ struct Entry {
 enum What {
     Everything,
     Addresses(IpNet),
+    /// Addresses that begin so, up to a dot: `10.` and `192.168.`, as Windows has them.
+    Beginning(String),
+    /// Names without a dot, which Windows calls `<local>`.
+    Local,
     /// Names that end in this domain, and the domain itself unless it was written as `*.domain`.
     Domain {
         name: String,
@@ -202,9 +206,9 @@ enum What {
 }
 
 impl NoProxy {
-    /// Commas and blanks separate entries.
+    /// Commas, semicolons and blanks separate entries.
     fn parse(list: &str) -> Self {
-        let entries = list.split(|it: char| it == ',' || it.is_whitespace());
+        let entries = list.split(|it: char| it == ',' || it == ';' || it.is_whitespace());
         Self(entries.filter(|it| !it.is_empty()).map(Entry::parse).collect())
     }
 
@@ -216,6 +220,8 @@ impl NoProxy {
                 && match &entry.what {
                     What::Everything => true,
                     What::Addresses(net) => address.is_some_and(|it| net.contains(&it)),
+                    What::Beginning(digits) => address.is_some() && host.starts_with(digits),
+                    What::Local => address.is_none() && !host.contains('.'),
                     What::Domain { name, with_itself } => {
                         (*with_itself && host == *name)
                             || host.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'))
@@ -248,8 +254,14 @@ impl What {
 
     fn parse_name(text: &str) -> Self {
         let text = text.trim_end_matches('.');
+        let beginning = text.strip_suffix('*').filter(|it| it.ends_with('.'));
+        let is_number = |it: &&str| it.bytes().all(|it| it.is_ascii_digit() || it == b'.');
         match text.strip_prefix("*.") {
             _ if text == "*" => Self::Everything,
+            _ if text == "<local>" => Self::Local,
+            _ if beginning.is_some_and(|it| is_number(&it)) => {
+                Self::Beginning(beginning.unwrap_or_default().to_owned())
+            }
             Some(name) => Self::Domain { name: name.to_owned(), with_itself: false },
             None => Self::Domain { name: text.trim_start_matches('.').to_owned(), with_itself: true },
         }
@@ -261,7 +273,7 @@ mod tests {
     use super::*;
 
     /// Entries of `NO_PROXY`, and what they are about. The table of docs/operations.md.
-    const FORMS: [(&str, &[&str], &[&str]); 14] = [
+    const FORMS: [(&str, &[&str], &[&str]); 17] = [
         (
             "corp.example",
             &["https://corp.example/", "https://a.b.CORP.example./"],
@@ -283,6 +295,13 @@ mod tests {
         ("10.0.0.1", &["https://10.0.0.1/"], &["https://10.0.0.11/", "https://a.10.0.0.1.example/"]),
         ("10.0.0.1:8443", &["https://10.0.0.1:8443/"], &["https://10.0.0.1/"]),
         ("10.0.0.0/8", &["https://10.255.0.1/"], &["https://11.0.0.1/"]),
+        ("10.*", &["https://10.255.0.1/"], &["https://100.0.0.1/", "https://10.example/"]),
+        (
+            "192.168.*;<local>",
+            &["https://192.168.3.4/", "https://intranet/"],
+            &["https://192.16.8.1/", "https://a.b/"],
+        ),
+        ("http://corp.example", &[], &["https://other.example/"]),
         ("2001:db8::1", &["https://[2001:db8::1]/"], &["https://[2001:db8::2]/"]),
         ("[2001:db8::1]:8443", &["https://[2001:db8::1]:8443/"], &["https://[2001:db8::1]/"]),
         ("2001:db8::/32", &["https://[2001:db8:1::9]/"], &["https://[2001:db9::1]/"]),

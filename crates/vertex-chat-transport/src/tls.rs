@@ -65,6 +65,15 @@ impl Verifier {
     }
 }
 
+impl Verifier {
+    /// The same error with whose certificate it is about.
+    fn named_error(&self, error: rustls::Error, certificate: &CertificateDer<'_>) -> rustls::Error {
+        let rustls::Error::InvalidCertificate(reason) = error else { return error };
+        let refused = Refused::new(reason, certificate, self.missing_roots.clone());
+        rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refused))))
+    }
+}
+
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
@@ -77,13 +86,9 @@ impl ServerCertVerifier for Verifier {
         if self.named.iter().any(|it| it.as_ref() == end_entity.as_ref()) {
             return Ok(ServerCertVerified::assertion());
         }
-        self.roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now).map_err(
-            |error| {
-                let rustls::Error::InvalidCertificate(reason) = error else { return error };
-                let refused = Refused::new(reason, end_entity, self.missing_roots.clone());
-                rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refused))))
-            },
-        )
+        let verified =
+            self.roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        verified.map_err(|error| self.named_error(error, end_entity))
     }
 
     fn verify_tls12_signature(
@@ -92,7 +97,8 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.roots.verify_tls12_signature(message, certificate, signature)
+        let verified = self.roots.verify_tls12_signature(message, certificate, signature);
+        verified.map_err(|error| self.named_error(error, certificate))
     }
 
     fn verify_tls13_signature(
@@ -101,7 +107,8 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.roots.verify_tls13_signature(message, certificate, signature)
+        let verified = self.roots.verify_tls13_signature(message, certificate, signature);
+        verified.map_err(|error| self.named_error(error, certificate))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -151,6 +158,11 @@ impl fmt::Display for Refused {
                 f.write_str("no root certificate of this machine vouches for the server")?;
             }
             // webpki's own, of which rustls knows no more.
+            CertificateError::Other(OtherError(other)) if other.to_string() == "UnsupportedCertVersion" => {
+                return f.write_str(
+                    "the certificate is of an old version of X.509; the server needs one of version 3",
+                );
+            }
             CertificateError::Other(OtherError(other)) => {
                 write!(f, "the certificate is not a server's: {other}")?;
             }
