@@ -34,7 +34,7 @@ pub(crate) struct ServeArguments {
     /// have to show a key, and 127.0.0.1 where they have not.
     #[arg(long, short, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
-    /// Let pages of this origin ask, such as https://app.example.com, or *. May be given several times.
+    /// Let pages of this origin ask, such as `https://app.example.com`, or `*`. May be given several times.
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
     /// Say what is wrong with the configuration and end.
