@@ -13,6 +13,11 @@ use crate::fault::Fault;
 
 /// The most codings of one body, one in the other.
 const CODINGS_MAX: usize = 2;
+/// A body may become so many times as large as it came; the texts of conversations become ten times as large at most, mostly. What
+/// a few bytes make large costs a client nothing and the gateway much.
+const GROWTH_MAX: usize = 50;
+/// Up to this size a body may grow as it likes, in bytes.
+const GROWTH_FREE_BYTES: usize = 4 << 20;
 /// How much is decoded before its room is asked for, in bytes.
 const PIECE_BYTES: usize = 256 << 10;
 
@@ -53,6 +58,7 @@ pub(crate) fn decoded(
     bytes_max: usize,
     permit: &mut BodyPermit,
 ) -> Result<Bytes, Fault> {
+    let grown_max = body.len().saturating_mul(GROWTH_MAX).max(GROWTH_FREE_BYTES);
     let mut body = body;
     for coding in codings.iter().rev() {
         let is_zlib = body.first().is_some_and(|it| it & 0x0f == 8)
@@ -74,6 +80,12 @@ pub(crate) fn decoded(
             })?;
             if out.len() > bytes_max {
                 let message = format!("the request body is larger than {bytes_max} bytes once it is decoded");
+                return Err(Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message));
+            }
+            if out.len() > grown_max {
+                let message = format!(
+                    "the request body becomes more than {GROWTH_MAX} times as large once it is decoded; send it as it is"
+                );
                 return Err(Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message));
             }
             if read == 0 {
