@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 /// What an xtask ends with: nothing, or what went wrong.
 pub(crate) type Outcome<T = ()> = Result<T, String>;
@@ -34,10 +35,12 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
-/// Runs a program to its end, its output shown.
+/// Runs a program to its end, its output and the seconds that it took shown.
 pub(crate) fn run(command: &mut Command) -> Outcome {
     say(&format!("$ {}", shown(command)));
+    let start = Instant::now();
     let status = command.status().map_err(|error| format!("{}: {error}", shown(command)))?;
+    say(&format!("  {:.1} s", start.elapsed().as_secs_f64()));
     if status.success() { Ok(()) } else { Err(format!("{} ended with {status}", shown(command))) }
 }
 
