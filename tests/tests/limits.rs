@@ -325,15 +325,21 @@ async fn two_thousand_half_sent_bodies_stay_below_the_limit_of_memory() {
         if i < HELD {
             half.push(stream);
         } else {
-            let answer = head(&mut stream).await;
-            assert!(answer.contains(" 429 "), "body {i}: {answer}");
-            refused += 1;
+            // On a busy machine the first have not been read yet, and this one has still room.
+            match tokio::time::timeout(Duration::from_secs(5), head(&mut stream)).await {
+                Err(_) => half.push(stream),
+                Ok(answer) => {
+                    assert!(answer.contains(" 429 "), "body {i}: {answer}");
+                    refused += 1;
+                }
+            }
         }
         if i % 500 == 0 {
             let status = once(address, "b").await;
             assert!(status.contains(" 200 "), "the other key is answered: {status}");
         }
     }
+    assert!(refused > 1_800, "only {refused} bodies were refused");
     let more = resident_bytes(running.id()).saturating_sub(before);
     assert!(more < 2 * LIMIT, "{} MiB for {refused} refused bodies", more >> 20);
     // Those that were held get their answer, if they had room.
