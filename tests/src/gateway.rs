@@ -1,6 +1,7 @@
 //! A gateway on a socket, for tests that ask it as any client would.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -11,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use vertex_chat::Environment;
+use vertex_chat_emulator::PROJECT;
 use vertex_chat_gateway::{AccessEntry, Config, Gateway, Options};
 use vertex_chat_transport::{
     Body, Clock, Connector, Exchange, HttpConnector, Profile, Request, Response, SystemClock, TransportError,
@@ -193,6 +195,16 @@ pub fn before(url: &str, dialect: &str) -> String {
     format!(
         "[targets.upstream]\nkind = \"openai\"\nbase_url = \"{url}/v1\"\napi_key = \"upstream-key\"\ndialect = \"{dialect}\"\n\
          retries = 0\n[[models]]\nname = \"*\"\nto = [{{ target = \"upstream\" }}]\n"
+    )
+}
+
+/// A target of this name: Vertex, on an emulator that has this key. No retries.
+#[must_use]
+pub fn vertex(name: &str, base_url: &str, key: &Path) -> String {
+    format!(
+        "[targets.{name}]\nkind = \"vertex\"\nproject = \"{PROJECT}\"\nhost = \"{base_url}\"\ncredentials_file = \"{}\"\n\
+         retries = 0\n",
+        key.display()
     )
 }
 

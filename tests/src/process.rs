@@ -4,6 +4,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 
+use vertex_chat::auth::VARIABLES;
+use vertex_chat::transport::{NO_PROXY_VARIABLES, PROXY_VARIABLES};
+
 use crate::{program, root, tool};
 
 /// A program in the background; killed when it is dropped.
@@ -209,25 +212,13 @@ impl Emulate {
 #[must_use]
 pub fn vertex_chat(arguments: &[&str]) -> Command {
     let mut command = Command::new(program());
-    command.args(arguments).current_dir(std::env::temp_dir()).env("NO_GCE_CHECK", "true");
-    for name in [
-        "CLOUDSDK_CONFIG",
-        "GCE_METADATA_HOST",
-        "GCE_METADATA_IP",
-        "OPENAI_BASE_URL",
-        "OPENAI_API_KEY",
-        "GOOGLE_APPLICATION_CREDENTIALS",
-        "GOOGLE_CLOUD_PROJECT",
-        "GCLOUD_PROJECT",
-        "GOOGLE_CLOUD_LOCATION",
-        "GOOGLE_CLOUD_QUOTA_PROJECT",
-        "HTTPS_PROXY",
-        "https_proxy",
-        "ALL_PROXY",
-        "all_proxy",
-    ] {
+    command.args(arguments).current_dir(std::env::temp_dir());
+    // A home is there for the user's own sake.
+    let names = VARIABLES.into_iter().filter(|it| !["HOME", "APPDATA"].contains(it));
+    for name in names.chain(PROXY_VARIABLES).chain(NO_PROXY_VARIABLES) {
         command.env_remove(name);
     }
+    command.env("NO_GCE_CHECK", "true");
     command
 }
 

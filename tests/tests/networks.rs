@@ -5,16 +5,14 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::Output;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine;
 use http::Method;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
-use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use vertex_chat_tests::certificates::{odd_acceptor, serve_tls};
 use vertex_chat_tests::gateway::{Served, before};
 use vertex_chat_tests::process::{Emulate, Folder, Running, run, stderr, stdout, vertex_chat};
 use vertex_chat_tests::tunnel::Tunnel;
@@ -31,38 +29,12 @@ fn hello() -> Vec<Step> {
 
 /// TLS in front of a server, with a certificate that it has signed itself: for another name, and for an authority.
 async fn odd_tls(to: SocketAddr) -> (SocketAddr, String) {
-    let mut parameters = CertificateParams::new(["internal.example".to_owned()]).unwrap();
-    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    parameters.distinguished_name.push(DnType::CommonName, "a private endpoint");
-    parameters.distinguished_name.push(DnType::OrganizationName, "Example");
-    let key = KeyPair::generate().unwrap();
-    let certificate = parameters.self_signed(&key).unwrap();
-    let pem = certificate.pem();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        )
-        .unwrap();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let Ok(mut stream) = acceptor.accept(stream).await else { return };
-                let mut server = TcpStream::connect(to).await.unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut stream, &mut server).await;
-            });
-        }
+    let (acceptor, pem) = odd_acceptor();
+    let address = serve_tls(acceptor, move |mut stream| async move {
+        let mut server = TcpStream::connect(to).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut stream, &mut server).await;
     });
-    (address, pem)
+    (address.await, pem)
 }
 
 /// `vertex-chat` with these arguments and variables.
@@ -353,6 +325,8 @@ fn keys_are_read_as_people_paste_them_and_files_are_named_as_what_they_are() {
         (utf16(&whole)[2..].to_vec(), "UTF-16"),
         (base64.clone().into_bytes(), "base64"),
         (base64.as_bytes().chunks(76).flat_map(|it| [it, b"\n"].concat()).collect(), "base64"),
+        (base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&whole).into_bytes(), "base64"),
+        (whole.bytes().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes(), "hexadecimal"),
         (pem.as_bytes().to_vec(), "in PEM"),
         (b"<!DOCTYPE html><title>Sign in</title>".to_vec(), "a page in HTML"),
         (json!(whole).to_string().into_bytes(), "in quotes"),

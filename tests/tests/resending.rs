@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use vertex_chat::Environment;
-use vertex_chat_emulator::{Emulator, Fault, FaultPlace, PROJECT};
+use vertex_chat_emulator::{Emulator, Fault, FaultPlace};
 use vertex_chat_gateway::{AccessEntry, Config, Gateway, Options};
 use vertex_chat_tests::certificates::Certificates;
-use vertex_chat_tests::gateway::{Got, Served};
+use vertex_chat_tests::gateway::{Got, Served, vertex};
 use vertex_chat_tests::process::Folder;
 use vertex_chat_tests::upstream::{Seen, Step, Upstream, answer};
 use vertex_chat_transport::{Exchange, HttpConnector, Request, SystemClock};
@@ -100,11 +100,9 @@ async fn a_token_server_that_fails_cools_no_model_down() {
     let folder = Folder::new("token-hiccup");
     let key = folder.file("key.json", emulator.service_account_json());
     let config = format!(
-        "[targets.first]\nkind = \"vertex\"\nproject = \"{PROJECT}\"\nhost = \"{}\"\ncredentials_file = \"{}\"\nretries = 0\n\
-         [targets.paid]\nkind = \"openai\"\nbase_url = \"{}/v1\"\n\
+        "{}[targets.paid]\nkind = \"openai\"\nbase_url = \"{}/v1\"\n\
          [[models]]\nname = \"*\"\nto = [{{ target = \"first\" }}]\nfallback = [{{ target = \"paid\" }}]\n",
-        emulator.base_url(),
-        key.display(),
+        vertex("first", &emulator.base_url(), &key),
         paid.url()
     );
     emulator
@@ -128,12 +126,7 @@ async fn a_renewed_token_is_no_retry() {
     let emulator = Emulator::new(Arc::new(SystemClock)).start("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let folder = Folder::new("renewed-token");
     let key = folder.file("key.json", emulator.service_account_json());
-    let config = format!(
-        "[targets.first]\nkind = \"vertex\"\nproject = \"{PROJECT}\"\nhost = \"{}\"\ncredentials_file = \"{}\"\nretries = 0\n",
-        emulator.base_url(),
-        key.display()
-    );
-    let served = Served::start(&config).await;
+    let served = Served::start(&vertex("first", &emulator.base_url(), &key)).await;
     assert_eq!(served.complete(&ask("google/gemini-2.5-flash")).await.status, 200);
     for status in [StatusCode::UNAUTHORIZED, StatusCode::TOO_MANY_REQUESTS] {
         emulator

@@ -19,7 +19,7 @@ use vertex_chat::transport::{
     Sent, SimulatedClock, Timeouts, TransportError, TransportErrorKind, async_trait, send_within,
 };
 use vertex_chat::{ChatRequest, Client, ErrorKind, Message};
-use vertex_chat_tests::certificates::Certificates;
+use vertex_chat_tests::certificates::{Certificates, serve_tls};
 use vertex_chat_tests::tunnel::Tunnel;
 use vertex_chat_tests::upstream::{Step, Upstream, answer, chunk, chunked_head};
 
@@ -37,29 +37,18 @@ impl Https {
         let certificates = Certificates::new();
         let (client, client_key) = certificates.leaf("client");
         let acceptor = certificates.acceptor(false, &["h2", "http/1.1"]);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let acceptor = acceptor.clone();
-                tokio::spawn(async move {
-                    let Ok(stream) = acceptor.accept(stream).await else { return };
-                    let shown = stream.get_ref().1.peer_certificates().is_some();
-                    let service = hyper::service::service_fn(
-                        move |request: http::Request<hyper::body::Incoming>| async move {
-                            let body = format!(
-                                "{:?} {}",
-                                request.version(),
-                                if shown { "shown" } else { "anonymous" }
-                            );
-                            Ok::<_, Infallible>(http::Response::new(Full::new(Bytes::from(body))))
-                        },
-                    );
-                    let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+        let address = serve_tls(acceptor, |stream| async move {
+            let shown = stream.get_ref().1.peer_certificates().is_some();
+            let service =
+                hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| async move {
+                    let body =
+                        format!("{:?} {}", request.version(), if shown { "shown" } else { "anonymous" });
+                    Ok::<_, Infallible>(http::Response::new(Full::new(Bytes::from(body))))
                 });
-            }
-        });
+            let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+        })
+        .await;
         Self {
             address,
             root_pem: certificates.root_pem(),

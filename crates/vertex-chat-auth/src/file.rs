@@ -2,11 +2,10 @@
 
 use std::ops::{Deref, DerefMut};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use zeroize::Zeroize;
 
+use crate::path_value::encoded;
 use crate::{AuthError, DEFAULT_UNIVERSE};
 
 /// The fields of a credential file, whose texts are overwritten when they are dropped.
@@ -60,8 +59,6 @@ pub(crate) fn object_of(json: &[u8]) -> Result<FileFields, AuthError> {
 
 /// What a file is in place of a JSON object, where that can be told, and what to do.
 fn other_form(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
-    /// How much of base64 is decoded to see what it encodes, in bytes.
-    const DECODED_BYTES_MAX: usize = 64;
     let text = bytes.trim_ascii();
     if text.is_empty() {
         return Some(("the file is empty", "write the credentials into it again"));
@@ -84,11 +81,9 @@ fn other_form(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
             "download the file again; it is what a browser showed",
         ));
     }
-    let digits: Vec<u8> =
-        text.iter().copied().filter(|it| !it.is_ascii_whitespace()).take(DECODED_BYTES_MAX).collect();
-    let decoded = STANDARD.decode(&digits[..digits.len() / 4 * 4]).ok();
-    if decoded.is_some_and(|it| it.trim_ascii_start().starts_with(b"{")) {
-        return Some(("the file is the base64 of a JSON object", "decode it: `base64 --decode`"));
+    if encoded(&String::from_utf8_lossy(text), 0).is_some() {
+        let remedy = "decode it, as with `base64 --decode` or `xxd -r -p`";
+        return Some(("the file is encoded, in base64 or hexadecimal digits", remedy));
     }
     if text.starts_with(b"\"{") || text.starts_with(b"'{") || text.starts_with(b"\"\\") {
         return Some(("the file is a JSON object in quotes", "write it without the quotes around it"));

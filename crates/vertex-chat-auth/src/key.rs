@@ -80,7 +80,7 @@ const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
 
-/// The one key of a text, written anew in lines; `None` where there is none or another one.
+/// Writes the key in a text anew, in lines of PEM. `None` when the text has no key, or several.
 fn in_lines(pasted: &str) -> Option<String> {
     let (_, rest) = pasted.split_once(BEGIN)?;
     let (label, rest) = rest.split_once(DASHES)?;

@@ -84,8 +84,10 @@ pub use secret::Secret;
 pub use service_account::{ServiceAccountKey, ServiceAccountSource, TokenForm};
 pub use source::{AccessToken, NoToken, StaticToken, TokenSource};
 pub use state::{BACKOFF_MAX, FORCED_REFRESH_GAP};
-pub use subject::SubjectTokenSource;
+pub use subject::{SubjectTokenSource, read_bounded};
 pub use user::{AuthorizedUser, AuthorizedUserSource};
+/// What [`read_bounded`] gives: bytes that are overwritten when they are dropped.
+pub use zeroize::Zeroizing;
 
 /// The scope that every Google Cloud service takes.
 pub const CLOUD_PLATFORM_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";

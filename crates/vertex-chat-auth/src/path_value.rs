@@ -170,14 +170,19 @@ fn misplaced(text: &str, depth: usize) -> Option<MisplacedValue> {
     if let Some(what) = secret_prefix(bare).or_else(|| encoded(bare, depth)) {
         return Some(what);
     }
-    // `TOKEN=ya29.…`, `/etc/key.json ya29.…`, `./ya29.…`, `/key?access_token=ya29.…`.
-    let begins_word = |at: usize| at == 0 || !bare.as_bytes()[at - 1].is_ascii_alphanumeric();
-    for (prefix, what) in PREFIXES.iter().filter(|(prefix, _)| CERTAIN_PREFIXES.contains(prefix)) {
-        if bare.match_indices(prefix).any(|(at, _)| begins_word(at)) {
-            return Some(*what);
-        }
+    if let Some(what) = secret_word(bare) {
+        return Some(what);
     }
     if looks_like_path(text) { None } else { Some(MisplacedValue::Text) }
+}
+
+/// What a word in a text is that begins as no file's name does: `TOKEN=ya29.…`, `/etc/key.json ya29.…`, `./ya29.…`,
+/// `/key?access_token=ya29.…`.
+fn secret_word(text: &str) -> Option<MisplacedValue> {
+    let begins_word = |at: usize| at == 0 || !text.as_bytes()[at - 1].is_ascii_alphanumeric();
+    let mut certain = PREFIXES.iter().filter(|(prefix, _)| CERTAIN_PREFIXES.contains(prefix));
+    let found = certain.find(|(prefix, _)| text.match_indices(prefix).any(|(at, _)| begins_word(at)));
+    found.map(|(_, what)| *what)
 }
 
 fn secret_prefix(text: &str) -> Option<MisplacedValue> {
@@ -188,7 +193,7 @@ fn secret_prefix(text: &str) -> Option<MisplacedValue> {
 }
 
 /// What a text in base64 or hexadecimal digits encodes, if that is a secret's form.
-fn encoded(text: &str, depth: usize) -> Option<MisplacedValue> {
+pub(crate) fn encoded(text: &str, depth: usize) -> Option<MisplacedValue> {
     if depth >= ENCODINGS_MAX {
         return None;
     }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 /// Why others than the owner and the group may change what is at a path, for an error; `None` if they may not, or if it cannot
-/// be seen. A file below a folder that everybody may write to can be replaced by everybody, unless the folder is sticky; and so
-/// can a link.
+/// be seen. Everybody can replace a file or a link that lies below a folder to which everybody may write, unless the folder is
+/// sticky.
 #[must_use]
 pub fn writable_by_others(path: impl AsRef<Path>) -> Option<String> {
     let path = path.as_ref();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 use vertex_chat_transport::{Clock, Exchange, Request};
+use zeroize::Zeroizing;
 
 use crate::file::Fields;
 use crate::oauth::{Answer, TOKEN_TOTAL_TIMEOUT, ask, failure_of_status};
@@ -118,14 +119,22 @@ impl SubjectTokenSource for FileSubject {
 }
 
 /// The bytes of a file that is not larger than any credential is.
-pub(crate) fn read_small(path: &std::path::Path) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
+pub(crate) fn read_small(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     // Looked at before it is opened: to open a pipe is to wait for somebody who writes into it.
     let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
     if !metadata.is_file() {
         return Err("not a file".to_owned());
     }
+    read_bounded(path)
+}
+
+/// The bytes of a file, of which no more are read than credentials and certificates have: [`CREDENTIAL_FILE_BYTES_MAX`].
+///
+/// # Errors
+/// With what the system says, or that the file is larger.
+pub fn read_bounded(path: impl AsRef<Path>) -> Result<Zeroizing<Vec<u8>>, String> {
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    let mut bytes = zeroize::Zeroizing::new(Vec::new());
+    let mut bytes = Zeroizing::new(Vec::new());
     file.take(CREDENTIAL_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     match u64::try_from(bytes.len()) {
         Ok(0..=CREDENTIAL_FILE_BYTES_MAX) => Ok(bytes),

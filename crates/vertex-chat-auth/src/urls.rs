@@ -1,5 +1,7 @@
 //! Which addresses out of a credential file may be sent secrets.
 
+use vertex_chat_transport::is_loopback;
+
 use crate::AuthError;
 
 /// What key files from before 2018 name; Google still serves it.
@@ -20,8 +22,7 @@ pub(crate) fn host_of(url: &str) -> Option<String> {
 pub(crate) fn is_trusted_url(url: &str, universe: &str) -> bool {
     let Ok(uri) = url.parse::<http::Uri>() else { return false };
     let Some(host) = uri.host().map(str::to_ascii_lowercase) else { return false };
-    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-    if host == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
+    if is_loopback(&host) {
         return matches!(uri.scheme_str(), Some("http" | "https"));
     }
     if url == OLD_GOOGLE_TOKEN_URI {

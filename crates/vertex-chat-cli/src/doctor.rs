@@ -6,6 +6,7 @@ use vertex_chat::auth::{
     Credentials, CredentialsKind, Environment, PROJECT_VARIABLES, Place, TokenSource, VARIABLES_NOT_READ,
     shown_name,
 };
+use vertex_chat::transport::PROXY_VARIABLES;
 
 use crate::target::Target;
 use crate::token::{find, options};
@@ -99,14 +100,14 @@ pub(crate) async fn run(arguments: DoctorArguments) -> Result<(), Failure> {
             }
         }
     }
-    if let Some((name, _)) = environment.first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]) {
+    if let Some((name, _)) = environment.first(&PROXY_VARIABLES) {
         out::line(format_args!("proxy        set by {name}"))?;
     }
     let client = match arguments.offline {
-        true => match target.apply(Client::builder()).await {
-            Ok(builder) => builder.build().map_err(Failure::Client),
-            Err(failure) => Err(failure),
-        },
+        true => {
+            let builder = target.apply(Client::builder()).await;
+            builder.and_then(|it| it.build().map_err(Failure::Client))
+        }
         false => target.client(Client::builder()).await,
     };
     match &client {

@@ -30,14 +30,14 @@ use clap::{Parser, Subcommand};
 use vertex_chat::auth::{Environment, VARIABLES};
 use vertex_chat::transport::{NO_PROXY_VARIABLES, PROXY_VARIABLES};
 
+use crate::failure::Failure;
+use crate::interrupt::{Interrupts, Role};
+use crate::telemetry::Telemetry;
+
 /// Gives memory back to the system some seconds after it was freed: docs/decisions/0027-memory-goes-back.md.
 #[cfg(all(feature = "jemalloc", unix, not(target_os = "openbsd")))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
-use crate::failure::Failure;
-use crate::interrupt::{Interrupts, Role};
-use crate::telemetry::Telemetry;
 
 /// Chat with models on Google's Vertex AI, and on any server that speaks OpenAI's Chat Completions.
 ///

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use vertex_chat::auth::{FILE_TIMEOUT, check_path, shown_path};
+use vertex_chat::auth::{FILE_TIMEOUT, Zeroizing, check_path, read_bounded, shown_path};
 use vertex_chat::{Client, ClientBuilder, Dialect};
 
 use crate::Failure;
@@ -97,14 +97,14 @@ impl Target {
     }
 }
 
-async fn read_certificates(path: PathBuf) -> Result<Vec<u8>, Failure> {
+async fn read_certificates(path: PathBuf) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let wrong = |what: String| Failure::Configuration(format!("--ca-file: {what}"));
     let shown = path.clone();
     // A file may be on a drive that hangs.
     let read = tokio::task::spawn_blocking(move || {
         check_path(&path)
             .map_err(|what| format!("this has to be the path of a file; the value seems to be {what}"))?;
-        std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
+        read_bounded(&path).map_err(|error| format!("{}: {error}", path.display()))
     });
     let read = tokio::time::timeout(FILE_TIMEOUT, read).await;
     let read = read.map_err(|_| wrong(format!("{} does not come", shown_path(&shown))))?;

@@ -129,7 +129,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use vertex_chat_transport::serve::{Refusal, ServeOptions, serve};
-use vertex_chat_transport::{Body, Clock, Exchange, Request, Response, TransportError};
+use vertex_chat_transport::{Body, Clock, Exchange, Request, Response, TransportError, is_loopback};
 
 pub use containers::Container;
 pub use engine::Engine;
@@ -1179,19 +1179,14 @@ impl Place<'_> {
 /// Whether a request may be a web page's that has no business here: it names another origin than this machine's, or it asks
 /// under a name that a page has had resolve to this machine.
 fn is_foreign_page(request: &Request) -> bool {
-    let is_own = |host: &str| {
-        let bare = host.trim_matches(['[', ']']);
-        bare.eq_ignore_ascii_case("localhost")
-            || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-    };
     let origin = request.headers().get(http::header::ORIGIN).map(|it| it.to_str().unwrap_or_default());
     let is_own_origin = |origin: &str| {
         let uri = origin.parse::<http::Uri>().ok();
-        uri.and_then(|it| it.host().map(is_own)).unwrap_or(false)
+        uri.and_then(|it| it.host().map(is_loopback)).unwrap_or(false)
     };
     let is_address = |host: &str| host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
     origin.is_some_and(|origin| !is_own_origin(origin))
-        || host_of(request).is_some_and(|host| !is_own(host) && !is_address(host))
+        || host_of(request).is_some_and(|host| !is_loopback(host) && !is_address(host))
 }
 
 /// The host that a request names, without its port.

@@ -10,8 +10,11 @@ use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use toml::Spanned;
-use vertex_chat::auth::{check_path, readable_by_others, shown_name, shown_path, writable_by_others};
+use vertex_chat::auth::{
+    Zeroizing, check_path, read_bounded, readable_by_others, shown_name, shown_path, writable_by_others,
+};
 use vertex_chat::{Client, ClientBuilder, Environment, RetryPolicy, Timeouts};
+use vertex_chat_transport::is_loopback;
 
 use crate::config::{Choice, Config, ConfigError, Kind, Limits, TargetSection};
 use crate::cool_down::COOL_DOWN;
@@ -336,10 +339,7 @@ fn last(aliases: &BTreeMap<String, Spanned<String>>, alias: &str) -> String {
 /// Whether a URL leads to another machine without TLS.
 fn is_remote_in_the_clear(url: &str) -> bool {
     let Ok(url) = url.parse::<http::Uri>() else { return false };
-    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-    let is_here = host.eq_ignore_ascii_case("localhost")
-        || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    url.scheme_str() == Some("http") && !is_here
+    url.scheme_str() == Some("http") && !is_loopback(url.host().unwrap_or_default())
 }
 
 /// Refuses files that decide who the gateway is and that others may write; warns of keys that others may read.
@@ -380,7 +380,7 @@ fn read_file(
     config: &Config,
     path: &Spanned<String>,
     environment: &Environment,
-) -> Result<Vec<u8>, ConfigError> {
+) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
     let name = config.resolved(path, environment)?;
     check_path(&name).map_err(|what| {
         let message = format!(
@@ -392,7 +392,7 @@ fn read_file(
     if let Some(reason) = writable_by_others(&name) {
         return Err(config.fault(Some(path.span()), format!("{name}: {reason}")));
     }
-    std::fs::read(&name).map_err(|error| config.fault(Some(path.span()), format!("{name}: {error}")))
+    read_bounded(&name).map_err(|error| config.fault(Some(path.span()), format!("{name}: {error}")))
 }
 
 /// What is said of a secret that others may read.

@@ -24,7 +24,7 @@ use crate::patience::Patience;
 use crate::relay::{Relay, UNCOUNTED_BYTES_MAX, malformed_call, no_choices};
 use crate::repair::{Repair, Repairer, Repairs, THOUGHT_TAG, is_malformed_call};
 use crate::route::{MODEL_BYTES_MAX, Try};
-use crate::weight::{CONTAINERS_MAX, weigh};
+use crate::weight::{CONTAINERS_MAX, TooMany, weigh};
 
 pub(crate) const TARGET: HeaderName = HeaderName::from_static("x-vertex-chat-target");
 const MODEL: HeaderName = HeaderName::from_static("x-vertex-chat-model");
@@ -250,6 +250,17 @@ pub(crate) fn no_such_model(model: &str, state: &State) -> Fault {
     Fault::new(StatusCode::NOT_FOUND, "model_not_found", message).with_param("model")
 }
 
+/// Makes the permit one for a text and for the values that it becomes.
+fn take_room(
+    permit: &mut BodyPermit,
+    json: &[u8],
+    whose: &str,
+    too_many: fn() -> Fault,
+) -> Result<(), Fault> {
+    let weight = weigh(json).map_err(|TooMany| too_many())?;
+    permit.resize(json.len() + weight).map_err(|room| Fault::no_room(room, whose))
+}
+
 fn too_many_values() -> Fault {
     let message = format!(
         "the request has more than {CONTAINERS_MAX} objects and arrays (CONTAINERS_MAX of the gateway); send fewer, or larger texts"
@@ -294,14 +305,13 @@ impl Asked {
         // Some clients begin a file, and what they send from it, with a mark of its byte order.
         let body = if body.starts_with(b"\xEF\xBB\xBF") { body.slice(3..) } else { body };
         let glance = Glance::of(&body);
-        if glance.as_ref().is_none_or(|it| !it.is_plain() || it.stream_options(&body).is_some()) {
-            let weight = weigh(&body).map_err(|_| too_many_values())?;
-            permit.resize(body.len() + weight).map_err(|room| Fault::no_room(room, "the request"))?;
+        let is_plain = glance.as_ref().is_some_and(Glance::is_plain);
+        let options = glance.as_ref().and_then(|it| it.stream_options(&body));
+        if !is_plain || options.is_some() {
+            take_room(&mut permit, &body, "the request", too_many_values)?;
         }
         let (model, is_stream, options) = match &glance {
-            Some(glance) => {
-                (glance.model().map(str::to_owned), glance.is_stream(), glance.stream_options(&body))
-            }
+            Some(glance) => (glance.model().map(str::to_owned), glance.is_stream(), options),
             None => {
                 let request = read(&body)?;
                 (request.model.clone(), request.is_stream(), request.stream_options)
@@ -317,8 +327,7 @@ impl Asked {
             has_stream_options: options.is_some(),
             wants_usage: options.as_ref().and_then(|it| it.include_usage).unwrap_or(false),
             wants_all_usage,
-            wants_thoughts: glance.as_ref().is_none_or(|it| !it.is_plain())
-                && memchr::memmem::find(&body, b"\"include_thoughts\"").is_some(),
+            wants_thoughts: !is_plain && memchr::memmem::find(&body, b"\"include_thoughts\"").is_some(),
             body,
             permit,
             glance,
@@ -367,13 +376,6 @@ fn is_gemini(dialect: Dialect) -> bool {
 
 fn read(body: &[u8]) -> Result<ChatRequest, Fault> {
     vertex_chat_types::from_slice(body).map_err(|error| {
-        if let Err(error) = std::str::from_utf8(body) {
-            let message = format!(
-                "the body is not in UTF-8 from byte {} on; send it in UTF-8, as JSON is (RFC 8259, section 8.1)",
-                error.valid_up_to()
-            );
-            return Fault::new(StatusCode::BAD_REQUEST, "invalid_json", message);
-        }
         let fault = Fault::new(
             StatusCode::BAD_REQUEST,
             "invalid_json",
@@ -504,10 +506,7 @@ impl Ask<'_> {
             Err(error) => return Err((Fault::broken_off(&error), call)),
         };
         let bytes = text.len();
-        let room = weigh(&text).map_err(|_| too_much_of_an_answer());
-        let room =
-            room.and_then(|it| permit.resize(bytes + it).map_err(|room| Fault::no_room(room, "the answer")));
-        if let Err(fault) = room {
+        if let Err(fault) = take_room(&mut permit, &text, "the answer", too_much_of_an_answer) {
             return Err((fault, call));
         }
         if self.asked.is_stream {

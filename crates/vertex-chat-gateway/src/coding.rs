@@ -13,8 +13,8 @@ use crate::fault::Fault;
 
 /// The most codings of one body, one in the other.
 const CODINGS_MAX: usize = 2;
-/// A body may become so many times as large as it came; the texts of conversations become ten times as large at most, mostly. What
-/// a few bytes make large costs a client nothing and the gateway much.
+/// A body may become so many times as large as it came. The texts of conversations mostly become up to ten times as large. A client
+/// pays nothing for a body that grows more, and the gateway pays for decoding it.
 const GROWTH_MAX: usize = 50;
 /// Up to this size a body may grow as it likes, in bytes.
 const GROWTH_FREE_BYTES: usize = 4 << 20;

@@ -41,7 +41,7 @@ impl CoolDowns {
                 by_model.retain(|_, it| it.until > now);
             }
             if by_model.len() >= COOL_DOWNS_MAX {
-                // A name that no configuration has may be a real model's all the same, so the newest has a place too.
+                // A real model may have a name that the configuration does not have, so the newest name gets a place.
                 let invented = by_model.iter().filter(|(_, it)| !it.is_named).min_by_key(|(_, it)| it.until);
                 match invented.map(|(name, _)| name.clone()) {
                     Some(name) => drop(by_model.remove(&name)),

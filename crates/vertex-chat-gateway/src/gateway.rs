@@ -459,7 +459,7 @@ impl Gateway {
                 Some(name) => Some(name.to_owned()),
                 None => {
                     let mut answer = self.call(head, None).refuse(no_key());
-                    // A connection is worth something, and who has no key is to have none for long.
+                    // Connections are few, so a client without a key keeps none.
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                     return Err(Box::new(answer));
                 }

@@ -271,17 +271,7 @@ fn read(body: &[u8], dialect: Dialect) -> Result<ChatRequest, Rejection> {
         Err(error) => error,
     };
     let Ok(mut fields) = vertex_chat_types::from_slice::<Extra>(body) else {
-        return Err(match std::str::from_utf8(body) {
-            Err(error) => Rejection::one(Problem {
-                path: String::new(),
-                message: format!("the body is not in UTF-8 from byte {} on", error.valid_up_to()),
-                remedy: "send it in UTF-8, as JSON is (RFC 8259, section 8.1)".to_owned(),
-                source: Dialect::OpenAi.source(),
-                is_unsupported: false,
-            }),
-            Ok(_) => not_a_request(&error, true),
-        }
-        .unreadable());
+        return Err(not_a_request(&error, true).unreadable());
     };
     // Each field that may have any type is read alone, so that the whole is read only twice.
     let has_odd_type = |name: &str, value: &Json| {

@@ -410,9 +410,7 @@ impl Decoder {
         self.data.push(b'\n');
         Ok(Step::Nothing)
     }
-}
 
-impl Decoder {
     /// How many bytes of an event that is not whole lie here.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {

@@ -158,7 +158,7 @@ impl Body {
         .await
     }
 
-    /// The whole body. `grow` is told of the memory that it takes up, before it does.
+    /// Reads the whole body. Before the body takes more memory, `grow` is called with the bytes that it will then take.
     async fn gather(
         mut self,
         bytes_max: usize,

@@ -370,7 +370,7 @@ impl Service<Uri> for Dial {
 
     fn call(&mut self, to: Uri) -> Self::Future {
         let mut dial = self.clone();
-        let place = Place::of(&to);
+        let place = HostAndPort::of(&to);
         Box::pin(async move {
             let connecting: Connecting<Self::Response> = if to.scheme_str() == Some("https") {
                 let (tls, tcp) = (Arc::clone(&dial.tls), dial.tcp.clone());
@@ -493,27 +493,27 @@ fn invalid(context: &str) -> TransportError {
     TransportError::new(TransportErrorKind::Invalid, Sent::No, context)
 }
 
-/// Where a connection leads.
-struct Place {
-    host: String,
-    port: u16,
+/// Where a connection leads: a URL's host and port, also where the port is the usual one of its scheme.
+pub(crate) struct HostAndPort {
+    pub(crate) host: String,
+    pub(crate) port: u16,
 }
 
-impl Place {
-    fn of(url: &Uri) -> Self {
+impl HostAndPort {
+    pub(crate) fn of(url: &Uri) -> Self {
         let usual = if url.scheme_str() == Some("https") { 443 } else { 80 };
         Self { host: url.host().unwrap_or_default().to_owned(), port: url.port_u16().unwrap_or(usual) }
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for HostAndPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
     }
 }
 
 /// An error of connecting, with where that was.
-fn named(place: &Place, error: BoxError) -> BoxError {
+fn named(place: &HostAndPort, error: BoxError) -> BoxError {
     let mut cause: Option<&(dyn Error + 'static)> = Some(&*error);
     let (mut is_tls, mut is_lookup, mut refused) = (false, false, None::<String>);
     while let Some(link) = cause {

@@ -42,6 +42,7 @@ mod body_limit;
 mod client;
 mod clock;
 mod error;
+mod host;
 mod log_text;
 mod pasted;
 #[cfg(feature = "client")]
@@ -69,6 +70,7 @@ pub use client::{
 pub use clock::SystemClock;
 pub use clock::{Clock, SimulatedClock, Sleep};
 pub use error::{Sent, TransportError, TransportErrorKind};
+pub use host::is_loopback;
 pub use log_text::LogText;
 pub use pasted::without_surroundings;
 #[cfg(feature = "client")]

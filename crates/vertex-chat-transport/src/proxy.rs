@@ -11,7 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use crate::{LogText, Proxy, Sent, TransportError, TransportErrorKind, without_surroundings};
+use crate::client::{HostAndPort, deepest};
+use crate::{LogText, Proxy, Sent, TransportError, TransportErrorKind, is_loopback, without_surroundings};
 
 /// The variables that name a proxy for `https`, in the order in which they count. The first that has a value wins.
 pub const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
@@ -21,8 +22,6 @@ pub const NO_PROXY_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
 const ANSWER_BYTES_MAX: usize = 16 << 10;
 /// How much of a proxy's reason is shown, in characters.
 const REASON_CHARS_MAX: usize = 80;
-/// The port of `https` where a URL names none.
-const HTTPS_PORT: u16 = 443;
 
 /// The proxy of a connector, and what is reached without it. A value that cannot be used is a fault only of a connection that
 /// would go through it.
@@ -61,11 +60,8 @@ impl Proxies {
 
     /// The way to a server; `None` is the direct one.
     pub(crate) fn way(&self, to: &Uri) -> Result<Option<Via>, TransportError> {
-        let host = to.host().unwrap_or_default();
-        if to.scheme_str() != Some("https")
-            || is_loopback(host)
-            || self.no_proxy.has(host, to.port_u16().unwrap_or(HTTPS_PORT))
-        {
+        let HostAndPort { host, port } = HostAndPort::of(to);
+        if to.scheme_str() != Some("https") || is_loopback(&host) || self.no_proxy.has(&host, port) {
             return Ok(None);
         }
         let refused = |what: &str| {
@@ -96,9 +92,7 @@ impl Proxies {
 impl Via {
     /// Where the proxy is, and where that was named.
     fn shown(&self) -> String {
-        let host = self.proxy.host().unwrap_or_default();
-        let port = self.proxy.port_u16().unwrap_or(80);
-        format!("the proxy {host}:{port} ({})", self.named_by)
+        format!("the proxy {} ({})", HostAndPort::of(&self.proxy), self.named_by)
     }
 
     /// A connection to a server through the proxy (RFC 9110, section 9.3.6).
@@ -107,14 +101,13 @@ impl Via {
         mut tcp: TcpConnector,
         to: &Uri,
     ) -> Result<TokioIo<TcpStream>, TransportError> {
-        let failed = |what: &str| {
-            let context = format!("{}: {what}", self.shown());
-            TransportError::new(TransportErrorKind::Connect, Sent::No, context)
-        };
+        let error =
+            |kind, what: &str| TransportError::new(kind, Sent::No, format!("{}: {what}", self.shown()));
+        let failed = |what: &str| error(TransportErrorKind::Connect, what);
         let connected = tcp.call(self.proxy.clone()).await;
-        let stream = connected.map_err(|error| failed(&crate::client::deepest(&error)).with_source(error))?;
+        let stream = connected.map_err(|error| failed(&deepest(&error)).with_source(error))?;
         let mut stream = stream.into_inner();
-        let server = format!("{}:{}", to.host().unwrap_or_default(), to.port_u16().unwrap_or(HTTPS_PORT));
+        let server = HostAndPort::of(to);
         let mut request = format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n").into_bytes();
         if let Some(authorization) = &self.authorization {
             request.extend_from_slice(b"Proxy-Authorization: ");
@@ -126,13 +119,11 @@ impl Via {
         wrote.map_err(|error| failed("it closed the connection").with_source(error))?;
         // The server speaks only after TLS has begun, so what comes is the proxy's head and nothing else.
         let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
+        while !head.windows(4).any(|it| it == b"\r\n\r\n") {
             let read = stream.read_buf(&mut head).await;
             match read.map_err(|error| failed("it closed the connection").with_source(error))? {
                 0 => return Err(failed("it closed the connection without an answer")),
                 _ if head.len() > ANSWER_BYTES_MAX => return Err(failed("its answer has no end")),
-                // A refusal may come with a page, which is of no interest.
-                _ if head.windows(4).any(|it| it == b"\r\n\r\n") => break,
                 _ => {}
             }
         }
@@ -148,19 +139,19 @@ impl Via {
             };
         }
         let shown = LogText::new(status, REASON_CHARS_MAX);
-        let refused = |what: &str| {
-            let kind = match status.starts_with('4') {
-                true => TransportErrorKind::Proxy,
-                false => TransportErrorKind::Connect,
-            };
-            TransportError::new(kind, Sent::No, format!("{}: {what}", self.shown()))
+        let kind = match status.starts_with('4') {
+            true => TransportErrorKind::Proxy,
+            false => TransportErrorKind::Connect,
         };
-        Err(refused(&match status.get(..3) {
-            Some("407") => format!(
-                "it wants a user and a password (it answered {shown}); write them into the URL, http://USER:PASSWORD@HOST:PORT"
-            ),
-            _ => format!("it opens no connection to {server} (it answered {shown})"),
-        }))
+        Err(error(
+            kind,
+            &match status.get(..3) {
+                Some("407") => format!(
+                    "it wants a user and a password (it answered {shown}); write them into the URL, http://USER:PASSWORD@HOST:PORT"
+                ),
+                _ => format!("it opens no connection to {server} (it answered {shown})"),
+            },
+        ))
     }
 }
 
@@ -171,12 +162,6 @@ fn first_variable(names: &[&'static str]) -> Option<(&'static str, String)> {
         let value = without_surroundings(&value);
         (!value.is_empty()).then(|| (*name, value.to_owned()))
     })
-}
-
-/// Whether a URL's host is this machine: `localhost`, `127.0.0.0/8` or `::1`.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    let host = host.trim_matches(['[', ']']);
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// What is reached without the proxy: entries of `NO_PROXY`, which curl, Go and others read each in their own way.

@@ -286,7 +286,7 @@ impl Shared {
             let place = Arc::clone(&own);
             let (mut head, body) = request.into_parts();
             head.extensions.insert(Peer(peer));
-            // Before the first poll: a client that leaves at once has asked all the same.
+            // Made before the first poll: a client that leaves at once has sent a request too.
             let head = Unread { head: Some(head), shared: Arc::clone(&self) };
             async move {
                 let busy = place.busy();
@@ -349,7 +349,7 @@ impl Unread {
         Ok(response)
     }
 
-    /// The request with its body, or an answer to what is none.
+    /// Reads the body. Gives the whole request, or the answer to a request that is refused.
     async fn read(&mut self, mut body: Incoming, place: &Place) -> Result<Request, Box<Response>> {
         let options = &self.shared.options;
         let head = self.head.as_mut().expect("because it is taken below");

@@ -71,7 +71,7 @@ impl ApiError {
         Some(error)
     }
 
-    /// What a body is called that is a page for people and no answer: `an HTML page: Sign in`. `None` when it is none.
+    /// Names a web page that came in place of an answer, by its title: `an HTML page: Sign in`. `None` when the body is no page.
     #[must_use]
     pub fn page(body: &[u8]) -> Option<String> {
         let text = body.trim_ascii_start();
@@ -300,7 +300,7 @@ fn duration(value: &Value) -> Option<Duration> {
         Value::Object(object) => object.get("seconds")?.as_f64()?,
         _ => return None,
     };
-    // What is too long for a duration is very long all the same.
+    // A number that no duration can hold still means a very long wait.
     Duration::try_from_secs_f64(seconds).ok().or_else(|| (seconds > 0.0).then_some(Duration::MAX))
 }
 

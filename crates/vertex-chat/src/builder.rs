@@ -312,7 +312,7 @@ impl ClientBuilder {
     }
 
     /// Trusts the servers that these certificates, in PEM, vouch for, and a server that shows exactly one of them; beside those
-    /// that the system trusts. For private endpoints and certificate authorities of one's own.
+    /// that the system trusts. Private endpoints and private certificate authorities need this.
     ///
     /// # Errors
     /// When the text has no certificate, or the [connector](Self::connector) takes none. Set the connector before.
@@ -440,7 +440,7 @@ impl ClientBuilder {
             self.connector.connect(&Profile::Public).map_err(|it| Error::transport("connecting", it))?;
         let mut headers = self.headers;
         if let Some(project) = &self.quota_project {
-            check_project(Some(project), "quota project")?;
+            check_quota_project(project)?;
             let is_sent = credentials.as_ref().is_some_and(|it| it.quota_project.is_some());
             if !is_sent && is_google_host(chat_url.host().unwrap_or_default(), universe) {
                 // Tokens of the caller's own, and keys, come without it.
@@ -580,16 +580,17 @@ impl ClientBuilder {
     }
 }
 
-/// A project goes into a header and into URLs: what is no name would be left out there, and another project billed.
-fn check_project(project: Option<&str>, what: &str) -> Result<(), Error> {
-    let is_name = |it: &str| it.bytes().all(|it| it.is_ascii_alphanumeric() || b".:-_".contains(&it));
-    match project {
-        Some(project) if project.is_empty() || !is_name(project) => Err(Error::configuration(format!(
-            "the {what} `{}` is no project's id or number; it has letters, digits, `-`, `.` and `:`",
-            shown_name(project)
-        ))),
-        _ => Ok(()),
+/// The quota project goes into a header. What is no project's name would be left out there, and another project billed.
+fn check_quota_project(project: &str) -> Result<(), Error> {
+    let is_name = |it: u8| it.is_ascii_alphanumeric() || b".:-_".contains(&it);
+    if !project.is_empty() && project.bytes().all(is_name) {
+        return Ok(());
     }
+    Err(Error::configuration(format!(
+        "the quota project `{}` (GOOGLE_CLOUD_QUOTA_PROJECT, `quota_project`, `quota_project_id` of a credential file) is no \
+         project's id or number; it has letters, digits, `-`, `.` and `:`",
+        shown_name(project)
+    )))
 }
 
 /// Which kind of credentials is used.
@@ -627,7 +628,9 @@ impl Use {
                 }
             }
             Self::Google(found) => {
-                check_project(found.quota_project_id(), "quota project")?;
+                if let Some(project) = found.quota_project_id() {
+                    check_quota_project(project)?;
+                }
                 Chosen {
                     source: found.source(),
                     google: true,

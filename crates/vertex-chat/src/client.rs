@@ -28,6 +28,8 @@ use crate::{CallOptions, ClientBuilder, Error, ErrorKind};
 
 /// How much of a URL is shown, in characters.
 const URL_CHARS_MAX: usize = 300;
+/// How much of a coding's name is shown, in characters.
+const CODING_CHARS_MAX: usize = 32;
 /// How long [`Client::reach`] waits for an answer.
 const REACH_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -392,23 +394,11 @@ impl Client {
                 send_within(&*settings.exchange, request.clone(), &timeouts, deadline, &settings.clock).await;
             let (failure, wait, worth_it) = match sent {
                 Ok(response) if response.status().is_success() => {
-                    check_coding(response.headers())?;
-                    if is_page(response.headers()) {
-                        let (head, body) = response.into_parts();
-                        let text = begin(body).await;
-                        let page = ApiError::page(&text).unwrap_or_else(|| "an HTML page".to_owned());
-                        let message = format!(
-                            "the server answered with {page}, in place of a completion; the request went to {}, which is to be \
-                             the address of an API",
-                            shown_url(request.uri())
-                        );
-                        return Err(Error::unreadable(message)
-                            .with_head(head.status, head.headers)
-                            .with_attempts(attempts));
-                    }
+                    let resent = resent.count() + u32::from(token_renewed);
+                    let response = usable(response, request.uri()).await;
+                    let response = response.map_err(|it| it.with_attempts(attempts).with_resent(resent))?;
                     budgets.give(model);
                     let (head, body) = response.into_parts();
-                    let resent = resent.count() + u32::from(token_renewed);
                     let (status, headers) = (head.status, head.headers);
                     return Ok((body, Meta { status, headers, attempts, resent, report }));
                 }
@@ -533,22 +523,37 @@ fn is_worth_sending_again(error: &TransportError, after_sending: bool) -> bool {
     }
 }
 
+/// An answer that says it is one, unless it is in a coding that was not asked for, or a page for people.
+async fn usable(
+    response: vertex_chat_transport::Response,
+    url: &Uri,
+) -> Result<vertex_chat_transport::Response, Error> {
+    let (status, headers) = (response.status(), response.headers());
+    if let Err(error) = check_coding(headers) {
+        return Err(error.with_head(status, headers.clone()));
+    }
+    if !is_page(headers) {
+        return Ok(response);
+    }
+    let (head, body) = response.into_parts();
+    let page = ApiError::page(&begin(body).await).unwrap_or_else(|| "an HTML page".to_owned());
+    let message = format!(
+        "the server answered with {page}, in place of a completion; the request went to {}, which is to be the address of an API",
+        shown_url(url)
+    );
+    Err(Error::unreadable(message).with_head(head.status, head.headers))
+}
+
 /// Refuses an answer in a coding that was not asked for: its bytes would be read as something else.
 fn check_coding(headers: &HeaderMap) -> Result<(), Error> {
-    let codings: Vec<&str> = headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .filter_map(|it| it.to_str().ok())
-        .flat_map(|it| it.split(','))
-        .collect();
-    let coding =
-        codings.iter().map(|it| it.trim()).find(|it| !it.is_empty() && !it.eq_ignore_ascii_case("identity"));
-    match coding {
+    let values = headers.get_all(CONTENT_ENCODING).iter().filter_map(|it| it.to_str().ok());
+    let mut codings = values.flat_map(|it| it.split(',')).map(str::trim);
+    match codings.find(|it| !it.is_empty() && !it.eq_ignore_ascii_case("identity")) {
         None => Ok(()),
         Some(coding) => Err(Error::unreadable(format!(
             "the server answered in the coding `{}`, which was not asked for (`accept-encoding: identity`); have the server or \
              the proxy before it not compress",
-            LogText::new(coding, 32)
+            LogText::new(coding, CODING_CHARS_MAX)
         ))),
     }
 }

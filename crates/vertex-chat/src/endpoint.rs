@@ -2,9 +2,7 @@
 
 use http::Uri;
 use vertex_chat_params::Dialect;
-use vertex_chat_transport::LogText;
-
-use crate::trust::is_loopback;
+use vertex_chat_transport::{LogText, is_loopback};
 
 /// The endpoint id behind which Gemini and the partners' models are.
 pub(crate) const OPENAPI: &str = "openapi";

@@ -2,6 +2,7 @@
 
 use http::Uri;
 use vertex_chat_auth::{AccessToken, DEFAULT_UNIVERSE};
+use vertex_chat_transport::is_loopback;
 
 /// Hosts of Google's beside `*.googleapis.com`: those of dedicated endpoints, public and private.
 const DEDICATED_DOMAINS: [&str; 2] = ["prediction.vertexai.goog", "prediction.p.vertexai.goog"];
@@ -17,13 +18,6 @@ pub(crate) fn is_google_host(host: &str, universe: &str) -> bool {
     of(DEFAULT_UNIVERSE)
         || DEDICATED_DOMAINS.iter().any(|domain| of(domain))
         || (universe.contains('.') && of(universe))
-}
-
-/// Whether a host is this machine.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    let host = host.trim_matches(['[', ']']);
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// What may go to one URL, worked out once.

@@ -120,7 +120,7 @@ impl Places {
         self.taken.insert(task.id(), (place, false));
     }
 
-    /// Waits until a connection has ended; for ever when there is none.
+    /// Waits until a connection has ended. When there is no connection, the wait has no end.
     pub(super) async fn ended(&mut self) {
         match self.tasks.join_next_with_id().await {
             Some(Ok((id, ()))) => drop(self.taken.remove(&id)),
