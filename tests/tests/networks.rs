@@ -388,7 +388,26 @@ fn variables_are_read_without_what_surrounds_them() {
         command.env("GOOGLE_APPLICATION_CREDENTIALS", &key).env("GOOGLE_CLOUD_QUOTA_PROJECT", value);
         let output = run(&mut command, "");
         assert!(stderr(&output).contains("quota project"), "{value:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains("GOOGLE_CLOUD_QUOTA_PROJECT"), "{}", stderr(&output));
         assert_eq!(output.status.code(), Some(3));
+    }
+    // So is every other value that cannot be meant, with its variable's name.
+    for (name, value) in [
+        ("GOOGLE_CLOUD_PROJECT", "my project"),
+        ("GCLOUD_PROJECT", "p/x"),
+        ("GOOGLE_CLOUD_LOCATION", "us central1"),
+        ("OPENAI_BASE_URL", "http://127.0.0.1:1 /v1"),
+        ("OPENAI_BASE_URL", "http://127.0.0.1:1/v1/chat/completions"),
+        ("OPENAI_API_KEY", "one\ntwo"),
+    ] {
+        let mut command = vertex_chat(&["chat", "--model", "m", "hi"]);
+        command.env("GOOGLE_APPLICATION_CREDENTIALS", &key);
+        if name == "OPENAI_API_KEY" {
+            command.env("OPENAI_BASE_URL", "http://127.0.0.1:1/v1");
+        }
+        let output = run(command.env(name, value), "");
+        assert!(stderr(&output).contains(&format!("{name}: ")), "{value:?}: {}", stderr(&output));
+        assert!(output.status.code() == Some(3) && !stderr(&output).contains("two"), "{}", stderr(&output));
     }
 }
 

@@ -14,9 +14,16 @@ use vertex_chat_transport::{Clock, Connector, HttpConnector, Profile, RetryPolic
 
 use crate::Error;
 use crate::client::{Client, Settings};
-use crate::endpoint::{DEFAULT_LOCATION, OPENAPI, Shape, VertexEndpoint, chat_url};
+use crate::endpoint::{
+    DEFAULT_LOCATION, LOCATION_SIGNS, OPENAPI, PROJECT_SIGNS, Shape, VertexEndpoint, chat_url, check_name,
+    parse_base_url,
+};
 use crate::trust::{Trust, is_google_host, is_openai_key};
 
+/// The variables that the builder itself reads.
+const BASE_URL_VARIABLE: &str = "OPENAI_BASE_URL";
+const KEY_VARIABLE: &str = "OPENAI_API_KEY";
+const LOCATION_VARIABLE: &str = "GOOGLE_CLOUD_LOCATION";
 /// What bills another project than the credentials' own.
 const QUOTA_HEADER: HeaderName = HeaderName::from_static("x-goog-user-project");
 const USER_AGENT: &str = concat!("vertex-chat/", env!("CARGO_PKG_VERSION"));
@@ -396,7 +403,13 @@ impl ClientBuilder {
             }
             Some(url) => Ok(Some(url.clone())),
             None if by_names => Ok(None),
-            None => Ok(self.environment.get("OPENAI_BASE_URL")),
+            None => {
+                let url = self.environment.get(BASE_URL_VARIABLE);
+                if let Some(url) = &url {
+                    parse_base_url(url).map_err(|what| of_variable(BASE_URL_VARIABLE, &what))?;
+                }
+                Ok(url)
+            }
         }
     }
 
@@ -533,30 +546,38 @@ impl ClientBuilder {
             return given.chosen();
         }
         let url = chat_url(base_url).map_err(Error::configuration)?;
-        let key = self.environment.get("OPENAI_API_KEY").map(Secret::new);
+        let key = self.environment.get(KEY_VARIABLE).map(Secret::new);
         let at_google = is_google_host(url.host().unwrap_or_default(), DEFAULT_UNIVERSE);
         let key = key.filter(|key| !(at_google && is_openai_key(key.expose())));
         let options = self.credentials_options();
         match (Shape::of(&url).wants_google_token(&url, DEFAULT_UNIVERSE), key) {
             // Google's page has people put an access token there.
             (true, Some(key)) if !is_openai_key(key.expose()) => {
-                let found = options.from_token(key, "OPENAI_API_KEY").map_err(Error::credentials)?;
+                let found = options.from_token(key, KEY_VARIABLE);
+                let found = found.map_err(|error| of_variable(KEY_VARIABLE, &error))?;
                 Use::Google(Box::new(found)).chosen()
             }
             (true, _) => Use::Google(Box::new(options.find().map_err(Error::credentials)?)).chosen(),
-            (false, Some(key)) => Use::ApiKey(key).chosen(),
+            (false, Some(key)) => {
+                AccessToken::api_key(key.clone()).map_err(|error| of_variable(KEY_VARIABLE, &error))?;
+                Use::ApiKey(key).chosen()
+            }
             (false, None) => Ok(None),
         }
     }
 
     fn vertex_endpoint(&self, credentials: Option<&Chosen>) -> Result<VertexEndpoint, Error> {
-        let from_env = || self.environment.first(&PROJECT_VARIABLES).map(|(_, project)| project);
+        let from_env = || self.environment.first(&PROJECT_VARIABLES);
+        if let (None, Some((name, project))) = (&self.project, from_env()) {
+            check_name("project", &project, PROJECT_SIGNS).map_err(|what| of_variable(name, &what))?;
+        }
         let from_credentials = || credentials.and_then(|it| it.project.clone());
         let from_quota = || {
             let project = credentials.and_then(|it| it.quota_project.clone())?;
             tracing::info!(project, "no project is named; it is the one that the credentials bill");
             Some(project)
         };
+        let from_env = || from_env().map(|(_, project)| project);
         let project = self.project.clone().or_else(from_env).or_else(from_credentials).or_else(from_quota);
         let Some(project) = project else {
             return Err(Error::configuration(
@@ -564,7 +585,12 @@ impl ClientBuilder {
                  name one",
             ));
         };
-        let location = self.location.clone().or_else(|| self.environment.get("GOOGLE_CLOUD_LOCATION"));
+        let from_env = self.environment.get(LOCATION_VARIABLE);
+        if let (None, Some(location)) = (&self.location, &from_env) {
+            check_name("location", location, LOCATION_SIGNS)
+                .map_err(|what| of_variable(LOCATION_VARIABLE, &what))?;
+        }
+        let location = self.location.clone().or(from_env);
         if location.is_none() && self.endpoint.is_some() {
             let message = "no location: an endpoint of your own is at one; set it, or GOOGLE_CLOUD_LOCATION";
             return Err(Error::configuration(message));
@@ -580,17 +606,18 @@ impl ClientBuilder {
     }
 }
 
+/// An error of a value that a variable has.
+fn of_variable(name: &str, what: &dyn fmt::Display) -> Error {
+    Error::configuration(format!("{name}: {what}"))
+}
+
 /// The quota project goes into a header. What is no project's name would be left out there, and another project billed.
 fn check_quota_project(project: &str) -> Result<(), Error> {
-    let is_name = |it: u8| it.is_ascii_alphanumeric() || b".:-_".contains(&it);
-    if !project.is_empty() && project.bytes().all(is_name) {
-        return Ok(());
-    }
-    Err(Error::configuration(format!(
-        "the quota project `{}` (GOOGLE_CLOUD_QUOTA_PROJECT, `quota_project`, `quota_project_id` of a credential file) is no \
-         project's id or number; it has letters, digits, `-`, `.` and `:`",
-        shown_name(project)
-    )))
+    check_name("quota project", project, PROJECT_SIGNS).map_err(|what| {
+        Error::configuration(format!(
+            "{what}; it comes from GOOGLE_CLOUD_QUOTA_PROJECT, `quota_project`, or `quota_project_id` of a credential file"
+        ))
+    })
 }
 
 /// Which kind of credentials is used.

@@ -24,10 +24,10 @@ pub(crate) struct VertexEndpoint {
 impl VertexEndpoint {
     /// `https://…/v1/projects/P/locations/L`.
     pub(crate) fn parent_url(&self) -> Result<String, String> {
-        check_segment("project", &self.project, ":.-_")?;
-        check_segment("location", &self.location, "-")?;
+        check_name("project", &self.project, PROJECT_SIGNS)?;
+        check_name("location", &self.location, LOCATION_SIGNS)?;
         let version = self.version.as_deref().unwrap_or(DEFAULT_VERSION);
-        check_segment("API version", version, "")?;
+        check_name("API version", version, "")?;
         let origin = match &self.host {
             Some(host) => origin_of(host)?,
             None => format!("https://{}", self.regional_host()),
@@ -38,7 +38,7 @@ impl VertexEndpoint {
 
     /// What an OpenAI library calls the base URL.
     pub(crate) fn base_url(&self) -> Result<String, String> {
-        check_segment("endpoint", &self.endpoint, "-_")?;
+        check_name("endpoint", &self.endpoint, "-_")?;
         Ok(format!("{}/endpoints/{}", self.parent_url()?, self.endpoint))
     }
 
@@ -52,9 +52,13 @@ impl VertexEndpoint {
     }
 }
 
+/// What a project's and a location's name have beside letters and digits.
+pub(crate) const PROJECT_SIGNS: &str = ":.-_";
+pub(crate) const LOCATION_SIGNS: &str = "-";
+
 /// Whether a name may stand in a URL's path: letters, digits and these, and not too many. What would need escaping is no
 /// name of Google's.
-fn check_segment(what: &str, name: &str, also: &str) -> Result<(), String> {
+pub(crate) fn check_name(what: &str, name: &str, also: &str) -> Result<(), String> {
     const NAME_BYTES_MAX: usize = 256;
     let known = name.chars().all(|it| it.is_ascii_alphanumeric() || also.contains(it));
     if name.is_empty() || !known || name.len() > NAME_BYTES_MAX || name.starts_with('.') {
