@@ -1,4 +1,4 @@
-//! The entry points of the fuzz targets in `tests/fuzz`, and of `tests/tests/entries.rs`. Each takes any bytes, and panics
+//! The entry points of the fuzz targets in `tests/fuzz`, and of `tests/it/entries.rs`. Each takes any bytes, and panics
 //! when a promise is broken.
 
 use std::sync::Arc;

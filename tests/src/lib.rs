@@ -89,17 +89,25 @@ pub fn tool(path: &str) -> Option<PathBuf> {
 pub fn program() -> PathBuf {
     use std::sync::OnceLock;
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM
-        .get_or_init(|| {
-            // `cargo test` of one package does not build another's program.
-            let mut build = std::process::Command::new(env!("CARGO"));
-            build.args(["build", "--quiet", "--package", "vertex-chat-cli"]).current_dir(root());
-            assert!(build.status().expect("cargo runs").success(), "the program builds");
-            let target =
-                std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-            target.join("debug/vertex-chat")
-        })
-        .clone()
+    PROGRAM.get_or_init(|| built("--bin", "vertex-chat")).clone()
+}
+
+/// A program of the workspace: `kind` is `--bin` or `--example`. `cargo test` does not build all of them.
+///
+/// # Panics
+/// When cargo cannot build it.
+#[must_use]
+pub fn built(kind: &str, name: &str) -> PathBuf {
+    let mut build = std::process::Command::new(env!("CARGO"));
+    // As parts of the workspace, since alone they would have other features, and with those most crates are built again.
+    build.args(["build", "--quiet", "--workspace", kind, name, "--message-format", "json-render-diagnostics"]);
+    let output = build.current_dir(root()).stderr(std::process::Stdio::inherit()).output().expect("cargo runs");
+    assert!(output.status.success(), "{name} builds");
+    let said = String::from_utf8(output.stdout).expect("cargo writes JSON");
+    let artifacts = said.lines().map(|line| serde_json::from_str::<Value>(line).expect("cargo writes JSON"));
+    let is_it = |it: &Value| it["target"]["name"] == name && it["executable"].is_string();
+    let artifact = artifacts.into_iter().find(is_it).expect("cargo names the program");
+    artifact["executable"].as_str().expect("a path").into()
 }
 
 /// Bytes from base64.

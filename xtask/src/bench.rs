@@ -9,7 +9,10 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use crate::run::{Outcome, cargo, has, output, print, root, run, target_directory};
+use crate::run::{
+    Outcome, build_release, cargo, cargo_outside, has, outside_directory, output, print, program, root, run,
+    target_directory,
+};
 
 /// Runs differ by this many chunks.
 const CHUNKS: (u64, u64) = (1024, 5120);
@@ -31,8 +34,9 @@ pub(crate) fn client() -> Outcome {
         return Err("valgrind is not there; run `cargo xtask setup`".to_owned());
     }
     let peers = root().join("xtask/peers");
-    run(cargo().args(["build", "--release", "--quiet"]).current_dir(&peers))?;
-    let programs = Programs { folder: peers.join("target/release"), server: Server::start(&peers)? };
+    run(cargo_outside(&peers).args(["build", "--release", "--quiet"]))?;
+    let folder = outside_directory().join("release");
+    let programs = Programs { server: Server::start(&folder)?, folder };
 
     let mut goals: Vec<Goal> = EVENTS_PER_READ
         .iter()
@@ -100,8 +104,8 @@ pub(crate) fn types() -> Outcome {
         return Err("valgrind is not there; run `cargo xtask setup`".to_owned());
     }
     let peers = root().join("xtask/peers");
-    run(cargo().args(["build", "--release", "--quiet", "--package", "bench-types"]).current_dir(&peers))?;
-    let program = peers.join("target/release/bench-types");
+    run(cargo_outside(&peers).args(["build", "--release", "--quiet", "--package", "bench-types"]))?;
+    let program = outside_directory().join("release/bench-types");
     let cost = |whose: &str, what: &str, body: &str| -> Outcome<(f64, f64)> {
         let run = |count: u64| -> Outcome<(f64, f64)> {
             let mut command = Command::new("valgrind");
@@ -158,8 +162,8 @@ pub(crate) fn tokens() -> Outcome {
         return Err("valgrind is not there; run `cargo xtask setup`".to_owned());
     }
     let peers = root().join("xtask/peers");
-    run(cargo().args(["build", "--release", "--quiet", "--package", "bench-tokens"]).current_dir(&peers))?;
-    let program = peers.join("target/release/bench-tokens");
+    run(cargo_outside(&peers).args(["build", "--release", "--quiet", "--package", "bench-tokens"]))?;
+    let program = outside_directory().join("release/bench-tokens");
     let cost = |tool: &[&str], label: &str, whose: &str| -> Outcome<f64> {
         let run = |count: u64| -> Outcome<f64> {
             let mut command = Command::new("valgrind");
@@ -248,8 +252,8 @@ struct Server {
 }
 
 impl Server {
-    fn start(peers: &std::path::Path) -> Outcome<Self> {
-        let program = peers.join("target/release/bench-server");
+    fn start(folder: &std::path::Path) -> Outcome<Self> {
+        let program = folder.join("bench-server");
         let mut child = Command::new(program)
             .stdout(Stdio::piped())
             .spawn()
@@ -270,14 +274,7 @@ impl Drop for Server {
 
 /// What hostile bodies cost the gateway. The program is the release build, or the one that `VERTEX_CHAT` names.
 pub(crate) fn hostile() -> Outcome {
-    let program = match std::env::var_os("VERTEX_CHAT") {
-        Some(program) => program,
-        None => {
-            run(cargo().args(["build", "--release", "--package", "vertex-chat-cli"]))?;
-            target_directory().join("release/vertex-chat").into_os_string()
-        }
-    };
-    let rig =
-        ["run", "--release", "--quiet", "--package", "vertex-chat-tests", "--bin", "rig", "--", "hostile"];
-    run(cargo().args(rig).arg(program))
+    let program = program(build_release)?;
+    run(cargo().args(["build", "--release", "--quiet", "--package", "vertex-chat-tests", "--bin", "rig"]))?;
+    run(Command::new(target_directory().join("release/rig")).arg("hostile").arg(program))
 }

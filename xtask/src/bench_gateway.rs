@@ -22,7 +22,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::run::{Outcome, cargo, has, output, print, root, run, say};
+use crate::run::{
+    Outcome, build_release, cargo_outside, has, outside_directory, output, print, program, root, run, say,
+};
 
 const PROXY_CORE: &str = "0";
 const RIG_CORE: &str = "1";
@@ -195,21 +197,13 @@ pub(crate) fn gateway(quick: bool) -> Outcome {
 
 /// Builds the peers and the program; gives the folder of the ones and the path of the other.
 fn build() -> Outcome<(PathBuf, PathBuf)> {
-    let peers = root().join("xtask/peers");
-    let mut build = cargo();
-    build.args(["build", "--quiet", "--profile", "gateway"]).current_dir(&peers);
+    let mut build = cargo_outside(&root().join("xtask/peers"));
+    build.args(["build", "--quiet", "--profile", "gateway"]);
     for package in ["upstream", "load", "bare"] {
         build.arg(format!("--package=bench-gateway-{package}"));
     }
-    run(build.env("CARGO_TARGET_DIR", peers.join("target")))?;
-    let programs = peers.join("target/gateway");
-    if let Some(program) = std::env::var_os("VERTEX_CHAT") {
-        return Ok((programs, program.into()));
-    }
-    let target = root().join("target");
-    let build = ["build", "--quiet", "--release", "--package", "vertex-chat-cli"];
-    run(cargo().args(build).env("CARGO_TARGET_DIR", &target))?;
-    Ok((programs, target.join("release/vertex-chat")))
+    run(&mut build)?;
+    Ok((outside_directory().join("gateway"), program(build_release)?))
 }
 
 /// The nginx at hand, or Debian's, unpacked and not installed: an installed one starts a server of its own.

@@ -1,10 +1,10 @@
-//! `cargo xtask ci`: all that is checked but the tests, which `cargo test --workspace` runs.
+//! `cargo xtask ci`: all that is checked at every change but the tests, which `cargo test --workspace` runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::run::{Outcome, cargo, root, run, say};
+use crate::run::{Outcome, cargo, cargo_outside, outside_directory, root, run, say, target_directory};
 use crate::{docs, tidy};
 
 /// The crates that users depend on, each after those that it depends on.
@@ -24,38 +24,32 @@ pub(crate) const PUBLISHED: [&str; 11] = [
 
 pub(crate) fn run_all() -> Outcome {
     run(cargo().args(["fmt", "--all", "--check"]))?;
-    run(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"]))?;
-    for features in ["", "client", "serve", "serve-tls"] {
+    clippy(&["--workspace", "--all-targets"])?;
+    for features in ["", "serve"] {
         // Unification hides a feature that is missing from a crate's own list.
-        let arguments =
-            ["clippy", "--package", "vertex-chat-transport", "--no-default-features", "--features", features];
-        run(cargo().args(arguments).args(["--quiet", "--", "--deny", "warnings"]))?;
+        clippy(&["--package", "vertex-chat-transport", "--no-default-features", "--features", features])?;
     }
-    for features in ["", "schemars"] {
-        let arguments =
-            ["clippy", "--package", "vertex-chat", "--package", "vertex-chat-types", "--features", features];
-        run(cargo().args(arguments).args(["--quiet", "--", "--deny", "warnings"]))?;
-    }
-    let arguments = ["clippy", "--package", "vertex-chat-cli", "--features", "otlp", "--quiet"];
-    run(cargo().args(arguments).args(["--", "--deny", "warnings"]))?;
-    let mut doc = cargo();
-    doc.args(["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"]);
-    run(doc.env("RUSTDOCFLAGS", "--deny warnings --allow rustdoc::private_intra_doc_links"))?;
     tidy::run()?;
     docs::check()?;
-    consumers()?;
-    puzzles()?;
+    consumers(&["facade"])?;
     orders()
 }
 
+/// Every warning of clippy is an error.
+pub(crate) fn clippy(arguments: &[&str]) -> Outcome {
+    run(cargo().arg("clippy").args(arguments).args(["--quiet", "--", "--deny", "warnings"]))
+}
+
+/// All programs of `tests/consumers`.
+pub(crate) const CONSUMERS: [&str; 3] = ["auth-only", "facade", "types-only"];
+
 /// Builds and runs programs that depend on the crates as users do: from packages, outside of the workspace.
-fn consumers() -> Outcome {
+pub(crate) fn consumers(names: &[&str]) -> Outcome {
     let unpacked = package()?;
-    for consumer in folders("tests/consumers")? {
-        let name = consumer.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let copy = root().join("target/consumers").join(&name);
+    for name in names {
+        let copy = outside_directory().join("consumers").join(name);
         let _ = fs::remove_dir_all(&copy);
-        copy_folder(&consumer, &copy)?;
+        copy_folder(&root().join("tests/consumers").join(name), &copy)?;
         let mut manifest = read(&copy.join("Cargo.toml"))?;
         manifest.push_str("\n[patch.crates-io]\n");
         for published in PUBLISHED {
@@ -67,8 +61,7 @@ fn consumers() -> Outcome {
         write(&copy.join("Cargo.toml"), &manifest)?;
         fs::copy(root().join("Cargo.lock"), copy.join("Cargo.lock")).map_err(|error| error.to_string())?;
         say(&format!("consumer {name}"));
-        let target = root().join("target/consumers/target");
-        run(cargo().args(["run", "--quiet"]).current_dir(&copy).env("CARGO_TARGET_DIR", target))?;
+        run(cargo_outside(&copy).args(["run", "--quiet"]))?;
     }
     Ok(())
 }
@@ -81,12 +74,12 @@ fn package() -> Outcome<PathBuf> {
         package.args(["--package", published]);
     }
     run(&mut package)?;
-    let unpacked = root().join("target/consumers/packages");
+    let unpacked = outside_directory().join("packages");
     let _ = fs::remove_dir_all(&unpacked);
     fs::create_dir_all(&unpacked).map_err(|error| error.to_string())?;
     let version = env!("CARGO_PKG_VERSION");
     for published in PUBLISHED {
-        let archive = root().join(format!("target/package/{published}-{version}.crate"));
+        let archive = target_directory().join(format!("package/{published}-{version}.crate"));
         run(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(&unpacked))?;
         let from = unpacked.join(format!("{published}-{version}"));
         fs::rename(from, unpacked.join(published)).map_err(|error| error.to_string())?;
@@ -96,15 +89,13 @@ fn package() -> Outcome<PathBuf> {
 
 /// Tries every order of events in the token cache.
 fn orders() -> Outcome {
-    let manifest = root().join("tests/loom/Cargo.toml");
-    run(cargo().args(["test", "--quiet", "--release", "--manifest-path"]).arg(manifest))
+    run(cargo_outside(&root().join("tests/loom")).args(["test", "--quiet", "--release"]))
 }
 
 /// Runs the dependency puzzles: graphs in which other crates have switched on what is hard to live with.
-fn puzzles() -> Outcome {
+pub(crate) fn puzzles() -> Outcome {
     for puzzle in folders("tests/puzzles")? {
-        let target = root().join("target/puzzles");
-        run(cargo().args(["run", "--quiet"]).current_dir(puzzle).env("CARGO_TARGET_DIR", target))?;
+        run(cargo_outside(&puzzle).args(["run", "--quiet"]))?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::run::{self, Outcome, cargo, print, root, say};
+use crate::run::{self, Outcome, build_bin, print, program, root, say};
 
 /// How long a script may take: each asks an emulator a dozen times.
 const SCRIPT_TIME_MAX: Duration = Duration::from_secs(300);
@@ -214,15 +214,7 @@ fn install_python(folder: &Path, packages: &[&str]) -> Outcome<PathBuf> {
 /// Checks the folder `deploy`.
 fn manifests() -> Outcome {
     let python = install_python(&folder("manifests"), &JUDGES)?;
-    run::run(Command::new(python).arg(root().join("deploy/check.py")).env("PROGRAM", program()?))
-}
-
-/// Builds the program.
-fn program() -> Outcome<PathBuf> {
-    let target = run::target_directory();
-    let build = ["build", "--quiet", "--package", "vertex-chat-cli"];
-    run::run(cargo().args(build).env("CARGO_TARGET_DIR", &target))?;
-    Ok(target.join("debug/vertex-chat"))
+    run::run(Command::new(python).arg(root().join("deploy/check.py")).env("PROGRAM", program(|| build_bin("vertex-chat"))?))
 }
 
 /// Where the gateway's log goes.
@@ -238,7 +230,7 @@ struct Gateway {
 
 impl Gateway {
     fn start() -> Outcome<Self> {
-        let program = program()?;
+        let program = program(|| build_bin("vertex-chat"))?;
         let log = root().join(LOG);
         let fault = |error: std::io::Error| format!("{}: {error}", log.display());
         fs::create_dir_all(root().join(".setup/clients")).map_err(fault)?;

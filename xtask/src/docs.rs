@@ -1,8 +1,9 @@
 //! `cargo xtask docs`: the pages that are made from code.
 
 use std::fs;
+use std::process::Command;
 
-use crate::run::{Outcome, cargo, output, root, say};
+use crate::run::{Outcome, build_bin, output, root, say};
 
 const PARAMETERS: &str = "docs/parameters.md";
 
@@ -27,7 +28,6 @@ pub(crate) fn check() -> Outcome {
 
 /// The program prints its own page.
 fn parameters() -> Outcome<String> {
-    let mut program = cargo();
-    program.args(["run", "--quiet", "--package", "vertex-chat-cli", "--", "params", "--markdown"]);
-    output(&mut program).map(|(page, _)| page)
+    let mut program = Command::new(build_bin("vertex-chat")?);
+    output(program.args(["params", "--markdown"])).map(|(page, _)| page)
 }

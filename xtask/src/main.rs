@@ -5,7 +5,9 @@ mod bench_gateway;
 mod ci;
 mod clients;
 mod conformance;
+mod dist;
 mod docs;
+mod nightly;
 mod run;
 mod setup;
 mod soak;
@@ -16,8 +18,10 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  ci              fmt, clippy, rustdoc, tidy, docs, the consumer projects, the dependency puzzle,
-                  the orders of the token cache
+  ci              fmt, clippy, tidy, docs, a project that uses the facade, the orders of the token cache
+  nightly         what takes too long for every change: long tests, mutants, fuzz targets, all clients, all combinations of
+                  features, the program of a release and its soak; says what it skipped
+  dist            the program as it is given to others, in the target folder; small, and without paths of this machine
   docs            writes the pages that are made from code: docs/parameters.md
   tidy            the arrows between crates, the documents, the dependency counts
   conformance     the suite against the emulator and the gateway before it, or against what its options name; --mutants judges
@@ -42,6 +46,8 @@ fn main() -> ExitCode {
     }
     let result = match arguments.as_slice() {
         ["ci"] => ci::run_all(),
+        ["nightly"] => nightly::run_all(),
+        ["dist"] => dist::build().map(drop),
         ["docs"] => docs::write(),
         ["tidy"] => tidy::run(),
         ["setup"] => setup::run(),

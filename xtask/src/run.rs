@@ -15,7 +15,35 @@ pub(crate) fn root() -> PathBuf {
 
 /// Where cargo puts what it builds: the folder that `CARGO_TARGET_DIR` names, else `target`.
 pub(crate) fn target_directory() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        // Seen from where the command was given; cargo itself starts in other folders.
+        Some(folder) => std::path::absolute(&folder).unwrap_or_else(|_| folder.into()),
+        None => root().join("target"),
+    }
+}
+
+/// Where what is outside of the workspace is built: consumers, puzzles, fuzz targets, benchmarks. It is one folder, so that
+/// the C code is compiled once for all of them.
+pub(crate) fn outside_directory() -> PathBuf {
+    target_directory().join("outside")
+}
+
+/// Builds a program of the workspace with the features that it has among all the others; gives its path. Alone it would have
+/// other features, and most crates would be built twice.
+pub(crate) fn build_bin(name: &str) -> Outcome<PathBuf> {
+    run(cargo().args(["build", "--quiet", "--workspace", "--bin", name]))?;
+    Ok(target_directory().join("debug").join(name))
+}
+
+/// The program `vertex-chat`: the one that `VERTEX_CHAT` names, else the one that is built here.
+pub(crate) fn program(build: impl FnOnce() -> Outcome<PathBuf>) -> Outcome<PathBuf> {
+    std::env::var_os("VERTEX_CHAT").map_or_else(build, |it| Ok(it.into()))
+}
+
+/// Builds the program as `cargo build --release` does; gives its path.
+pub(crate) fn build_release() -> Outcome<PathBuf> {
+    run(cargo().args(["build", "--quiet", "--release", "--package", "vertex-chat-cli"]))?;
+    Ok(target_directory().join("release/vertex-chat"))
 }
 
 /// Prints a line for a person.
@@ -31,7 +59,14 @@ pub(crate) fn print(text: &str) {
 /// The cargo that runs this.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root());
+    cargo.current_dir(root()).env("CARGO_TARGET_DIR", target_directory());
+    cargo
+}
+
+/// The cargo that runs this, for a project outside of the workspace.
+pub(crate) fn cargo_outside(folder: &Path) -> Command {
+    let mut cargo = cargo();
+    cargo.current_dir(folder).env("CARGO_TARGET_DIR", outside_directory());
     cargo
 }
 

@@ -105,14 +105,12 @@ fn with_parameters(request: &ChatRequest, parameters: &[String]) -> Result<ChatR
         // As it is spelled: models answer in the order of a schema's properties.
         fields.insert(name, text.parse::<Json>().unwrap_or_else(|_| Json::from(text)));
     }
-    let json = Json::from_serialize(&fields).expect("because fields are JSON");
-    json.parse_as().map_err(|error| Failure::Usage(format!("--param: {error}")))
+    ChatRequest::from_json(fields.to_json().as_bytes()).map_err(|error| Failure::Usage(format!("--param: {error}")))
 }
 
 /// A request's fields by their names.
 pub(crate) fn fields_of(request: &ChatRequest) -> Extra {
-    let fields = Json::from_serialize(request).and_then(|json| json.parse_as::<Extra>());
-    fields.expect("because a request is a JSON object")
+    Extra::from_json(request.to_json().as_bytes()).expect("because a request is a JSON object")
 }
 
 pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {

@@ -438,7 +438,7 @@ impl Plan {
             let mut request = overlaid(parameters.clone(), &own).map_err(|error| named(&error))?;
             // Prompts mostly share their schema and their tools, and validators are large.
             let messages = std::mem::take(&mut request.messages);
-            let key = Json::from_serialize(&request).map_err(|error| named(&error))?;
+            let key = Json::from(&request);
             let check = match known.get(key.as_str()) {
                 Some(check) => Arc::clone(check),
                 None => {
@@ -675,7 +675,7 @@ fn prompt_line(number: usize, prompt: &Prompt) -> PromptLine {
     PromptLine {
         prompt: number as u64,
         id: prompt.id.clone(),
-        request: Json::from_serialize(&prompt.request).expect("because a request was made of JSON"),
+        request: Json::from(&prompt.request),
         expected: prompt.expected.clone(),
     }
 }
@@ -690,12 +690,12 @@ fn name_of(prompts: &[Prompt], place: usize) -> String {
 /// An object's fields; `None` is one without.
 fn fields(json: Option<&Json>, name: &str) -> Result<Extra, PlanError> {
     let Some(json) = json else { return Ok(Extra::default()) };
-    json.parse_as::<Extra>().map_err(|error| PlanError(format!("{name}: {error}; it is a JSON object")))
+    Extra::from_json(json.as_str().as_bytes()).map_err(|error| PlanError(format!("{name}: {error}; it is a JSON object")))
 }
 
 /// A request's fields by their names.
 fn fields_of(request: &ChatRequest) -> Result<Extra, ParseError> {
-    Json::from_serialize(request).and_then(|it| it.parse_as())
+    Extra::from_json(request.to_json().as_bytes())
 }
 
 /// Fields with others above them; what is null there is taken away.
@@ -707,7 +707,7 @@ fn overlaid(mut base: Extra, own: &Extra) -> Result<ChatRequest, ParseError> {
     if base.get("messages").is_none() {
         base.insert("messages", "[]".parse::<Json>().expect("because that is JSON"));
     }
-    Json::from_serialize(&base).and_then(|it| it.parse_as::<ChatRequest>())
+    ChatRequest::from_json(base.to_json().as_bytes())
 }
 
 /// A URL; of a server on this machine without the port, which the next emulator has another of.

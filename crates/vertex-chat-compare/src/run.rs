@@ -654,7 +654,7 @@ fn describe(completion: &ChatCompletion, target: &Target, result: &mut ResultLin
             fault: String::new(),
         })
         .collect();
-    result.usage = completion.usage.as_ref().and_then(|it| Json::from_serialize(it).ok());
+    result.usage = completion.usage.as_ref().map(Json::from);
     count(target, result);
 }
 

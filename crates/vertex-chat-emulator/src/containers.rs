@@ -174,7 +174,7 @@ fn read_vllm(body: &[u8], headers: &HeaderMap, served: Option<&[String]>) -> Res
     if is_not_json(headers) {
         return Err(Refused::unread("", "Unsupported Media Type: Only 'application/json' is allowed"));
     }
-    let request = vertex_chat_types::from_slice::<ChatRequest>(body).map_err(|error: ParseError| {
+    let request = ChatRequest::from_json(body).map_err(|error: ParseError| {
         let param =
             if error.path().is_empty() { "body".to_owned() } else { format!("body.{}", error.path()) };
         Refused::unread(&param, format!("1 validation error:\n  {error}"))
@@ -277,7 +277,7 @@ fn read_tgi(body: &[u8], headers: &HeaderMap) -> Result<ChatRequest, Refused> {
         let refused = Refused::unread("", "Expected request with `Content-Type: application/json`");
         return Err(refused.with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
-    let fields = vertex_chat_types::from_slice::<Extra>(body).map_err(|error| untyped(&error.to_string()))?;
+    let fields = Extra::from_json(body).map_err(|error| untyped(&error.to_string()))?;
     if fields.get("max_tokens").is_some() && fields.get("max_completion_tokens").is_some() {
         return Err(untyped("duplicate field `max_tokens`"));
     }
@@ -295,9 +295,8 @@ fn read_tgi(body: &[u8], headers: &HeaderMap) -> Result<ChatRequest, Refused> {
     for unseen in ["n", "user", "logit_bias", "parallel_tool_calls", "functions", "function_call"] {
         fields.remove(unseen);
     }
-    let body = serde_json::to_vec(&fields).expect("because fields are JSON");
     let mut request =
-        vertex_chat_types::from_slice::<ChatRequest>(&body).map_err(|error| untyped(&error.to_string()))?;
+        ChatRequest::from_json(fields.to_json().as_bytes()).map_err(|error| untyped(&error.to_string()))?;
     check_tgi_types(&request).map_err(|what| untyped(&what))?;
     if request.messages.is_empty() {
         return Err(Refused::new("messages", "at least one message is required"));

@@ -93,7 +93,7 @@ fn no_such_model(name: &str) -> GoogleError {
 
 /// Reads and checks a request for a chat completion.
 pub(crate) fn accept(asked: &Asked) -> Result<Accepted, GoogleError> {
-    if let Ok(fields) = vertex_chat_types::from_slice::<Extra>(&asked.body) {
+    if let Ok(fields) = Extra::from_json(&asked.body) {
         let unknown: Vec<String> = fields
             .iter()
             .filter(|(name, _)| !KNOWN.contains(name))
@@ -105,7 +105,7 @@ pub(crate) fn accept(asked: &Asked) -> Result<Accepted, GoogleError> {
             return Err(GoogleError::invalid(unknown.join("\n")));
         }
     }
-    let request = vertex_chat_types::from_slice::<ChatRequest>(&asked.body)
+    let request = ChatRequest::from_json(&asked.body)
         .map_err(|error| vertex::invalid_value(&error))?;
     let named = request.model.as_deref().unwrap_or_default();
     let name = named.strip_prefix("models/").unwrap_or(named);

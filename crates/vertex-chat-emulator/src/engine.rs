@@ -68,7 +68,7 @@ impl Engine {
             options.include_usage = Some(true);
             request.stream_options = Some(options);
         }
-        let body = serde_json::to_vec(&request).expect("because every field of a request is JSON");
+        let body = request.to_json();
         let mut out = Request::new(Bytes::from(body));
         *out.method_mut() = Method::POST;
         *out.uri_mut() = self.url.clone();
@@ -94,7 +94,7 @@ impl Engine {
         if !status.is_success() {
             return engine_error(status, &body);
         }
-        match vertex_chat_types::from_slice::<ChatCompletion>(&body) {
+        match ChatCompletion::from_json(&body) {
             Ok(completion) => json_reply(status, &dress.whole(completion)),
             Err(_) => engine_error(status, &body),
         }

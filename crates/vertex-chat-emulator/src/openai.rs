@@ -176,7 +176,7 @@ pub(crate) fn accept(asked: &Asked, headers: &HeaderMap) -> Result<Accepted, Ope
         return Err(no_such_model(model));
     }
     rules::check_messages(&body)?;
-    let request = vertex_chat_types::from_slice::<ChatRequest>(&asked.body)
+    let request = ChatRequest::from_json(&asked.body)
         .map_err(|error| rules::invalid_type(error.path(), error.message()))?;
     rules::check_tools(&request, &body)?;
     rules::check_rest(&request, &body)?;

@@ -170,7 +170,7 @@ impl Asked {
     pub(crate) fn read(body: &[u8], always: Quirks) -> Result<Self, String> {
         let mut asked = Self { body: body.to_vec(), named: None, quirks: always };
         // What is no object, or has no such name, is for the service to refuse.
-        let Ok(mut fields) = vertex_chat_types::from_slice::<Extra>(body) else { return Ok(asked) };
+        let Ok(mut fields) = Extra::from_json(body) else { return Ok(asked) };
         asked.named = fields.get("model").and_then(Json::to_text);
         let Some((model, words)) = asked.named.as_deref().and_then(|it| it.split_once(SEPARATOR)) else {
             return Ok(asked);
@@ -179,7 +179,7 @@ impl Asked {
             asked.quirks = asked.quirks.and(Quirk::read(word)?);
         }
         fields.insert("model", model);
-        asked.body = serde_json::to_vec(&fields).expect("because fields are JSON");
+        asked.body = fields.to_json().into_bytes();
         Ok(asked)
     }
 }

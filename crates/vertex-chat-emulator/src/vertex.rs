@@ -52,7 +52,7 @@ fn is_gemini(name: &str) -> bool {
 
 /// Reads and checks a request to `openapi`, in the words of the service.
 pub(crate) fn accept(asked: &Asked, parent: &str) -> Result<Accepted, GoogleError> {
-    let mut request = vertex_chat_types::from_slice::<ChatRequest>(&asked.body);
+    let mut request = ChatRequest::from_json(&asked.body);
     if request.is_err() && !asked.quirks.has(Quirk::WrongTypeRefused) {
         request = without_ignored(&asked.body).unwrap_or(request);
     }
@@ -105,13 +105,12 @@ pub(crate) fn invalid_value(error: &ParseError) -> GoogleError {
 
 /// A request to Gemini read without the parameters that are ignored; `None` for what is no such request.
 fn without_ignored(body: &[u8]) -> Option<Result<ChatRequest, ParseError>> {
-    let mut fields = vertex_chat_types::from_slice::<Extra>(body).ok()?;
+    let mut fields = Extra::from_json(body).ok()?;
     if !fields.get("model")?.to_text()?.starts_with("google/") {
         return None;
     }
     fields.retain(|name, _| !IGNORED.contains(&name));
-    let body = serde_json::to_vec(&fields).ok()?;
-    Some(vertex_chat_types::from_slice(&body))
+    Some(ChatRequest::from_json(fields.to_json().as_bytes()))
 }
 
 /// 1, 2, 3 … of `gemini-2.5-flash`; a name without a number is the newest.

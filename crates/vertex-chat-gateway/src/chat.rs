@@ -375,7 +375,7 @@ fn is_gemini(dialect: Dialect) -> bool {
 }
 
 fn read(body: &[u8]) -> Result<ChatRequest, Fault> {
-    vertex_chat_types::from_slice(body).map_err(|error| {
+    ChatRequest::from_json(body).map_err(|error| {
         let fault = Fault::new(
             StatusCode::BAD_REQUEST,
             "invalid_json",
@@ -522,7 +522,7 @@ impl Ask<'_> {
             let text =
                 read_completion(&text).map(|mut completion| match repairer.whole(&mut completion, &text) {
                     true => {
-                        Bytes::from(serde_json::to_vec(&completion).expect("because a completion is JSON"))
+                        Bytes::from(completion.to_json())
                     }
                     false => text,
                 });
@@ -615,7 +615,7 @@ fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> HeaderValue {
 /// Reads a whole answer, or the error that came in its place.
 fn read_completion(text: &[u8]) -> Result<ChatCompletion, Fault> {
     let detected = || ApiError::detect(text).map(|api| Fault::of_midway(&api));
-    let completion = vertex_chat_types::from_slice::<ChatCompletion>(text).map_err(|error| {
+    let completion = ChatCompletion::from_json(text).map_err(|error| {
         detected().unwrap_or_else(|| {
             Fault::upstream("upstream_unreadable", format!("the model's server sent no completion: {error}"))
         })

@@ -383,8 +383,7 @@ impl Work {
             (None, _) => return,
             (Some(false), Some(data)) => write_event(&mut self.out, data),
             _ => {
-                let text = serde_json::to_string(&chunk).expect("because a chunk is JSON");
-                write_event(&mut self.out, &text);
+                write_event(&mut self.out, &chunk.to_json());
             }
         }
         self.template = match data {
@@ -403,8 +402,7 @@ impl Work {
             self.fail(no_choices());
         } else if done || self.progress.is_finished() {
             for chunk in self.repairer.last_chunks() {
-                let text = serde_json::to_string(&chunk).expect("because a chunk is JSON");
-                write_event(&mut self.out, &text);
+                write_event(&mut self.out, &chunk.to_json());
             }
             if done || self.repairer.count(Repair::Done) {
                 self.out.extend_from_slice(DONE);

@@ -169,7 +169,7 @@ fn written(request: &ChatRequest) -> Vec<u8> {
         None => PART_ROOM,
     };
     let mut body = Vec::with_capacity(REQUEST_ROOM + request.messages.iter().map(content).sum::<usize>());
-    serde_json::to_writer(&mut body, request).expect("because every field of a request is JSON");
+    request.write_json(&mut body);
     body
 }
 
@@ -247,7 +247,7 @@ fn note_nulls(body: &[u8], request: &ChatRequest, target: &Target, report: &mut 
         return;
     }
     let Target { dialect, policy, rewrites, .. } = *target;
-    let Ok(fields) = vertex_chat_types::from_slice::<Extra>(body) else { return };
+    let Ok(fields) = Extra::from_json(body) else { return };
     let rule = Rewrite::DropNulls;
     let is_rewritten = rewrites.contains(rule) && rule.applies_to(dialect);
     let unread: BTreeSet<&str> = request.extra.iter().map(|(key, _)| key).collect();
@@ -266,11 +266,11 @@ fn note_nulls(body: &[u8], request: &ChatRequest, target: &Target, report: &mut 
 /// Reads a request. Only a parameter that the server certainly takes has to have its type: no source says that the
 /// others are looked at.
 fn read(body: &[u8], dialect: Dialect) -> Result<ChatRequest, Rejection> {
-    let error = match vertex_chat_types::from_slice(body) {
+    let error = match ChatRequest::from_json(body) {
         Ok(request) => return Ok(request),
         Err(error) => error,
     };
-    let Ok(mut fields) = vertex_chat_types::from_slice::<Extra>(body) else {
+    let Ok(mut fields) = Extra::from_json(body) else {
         return Err(not_a_request(&error, true).unreadable());
     };
     // Each field that may have any type is read alone, so that the whole is read only twice.
@@ -279,7 +279,7 @@ fn read(body: &[u8], dialect: Dialect) -> Result<ChatRequest, Rejection> {
             let mut alone = Extra::default();
             alone.insert("messages", "[]".parse::<Json>().expect("because it is JSON"));
             alone.insert(name, value.clone());
-            Json::from_serialize(&alone).and_then(|it| it.parse_as::<ChatRequest>()).is_err()
+            ChatRequest::from_json(alone.to_json().as_bytes()).is_err()
         }
     };
     let odd_names: Vec<String> = fields
@@ -296,7 +296,7 @@ fn read(body: &[u8], dialect: Dialect) -> Result<ChatRequest, Rejection> {
     if odd.is_empty() {
         return Err(not_a_request(&error, true));
     }
-    match Json::from_serialize(&fields).and_then(|it| it.parse_as::<ChatRequest>()) {
+    match ChatRequest::from_json(fields.to_json().as_bytes()) {
         Ok(mut request) => {
             request.extra.merge(odd);
             Ok(request)

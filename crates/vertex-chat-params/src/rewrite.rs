@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use vertex_chat_types::{
     ChatRequest, Content, ContentPart, Extra, ExtraBody, ExtraContent, GoogleContent, GoogleOptions,
-    ImageUrl, Json, Message, Nullable, PartType, ReasoningEffort, ResponseFormatType, Role, Stop, ToolCall,
+    ImageUrl, Json, Message, Nullable, ParseError, PartType, ReasoningEffort, ResponseFormatType, Role, Stop, ToolCall,
 };
 
 use crate::Dialect;
@@ -717,15 +717,15 @@ fn call_ids(message: &Message) -> Vec<String> {
 
 /// Google's options from two places, and the paths of what was lost: where both say something, the first counts.
 fn together(first: GoogleOptions, second: &GoogleOptions) -> (GoogleOptions, Vec<String>) {
-    let fields = |it: &GoogleOptions| {
-        Json::from_serialize(it)
-            .and_then(|json| json.parse_as::<Extra>())
-            .expect("because options are an object")
-    };
+    let fields =
+        |it: &GoogleOptions| Extra::from_json(it.to_json().as_bytes()).expect("because options are an object");
     let mut lost = Vec::new();
     let all = together_fields(fields(&first), &fields(second), "", &mut lost);
-    let json = Json::from_serialize(&all).expect("because fields are JSON");
-    (json.parse_as().unwrap_or(first), lost)
+    (GoogleOptions::from_json(all.to_json().as_bytes()).unwrap_or(first), lost)
+}
+
+fn fields_of(object: &Json) -> Result<Extra, ParseError> {
+    Extra::from_json(object.as_str().as_bytes())
 }
 
 /// The fields of two objects. Objects in them, such as `thinking_config`, are put together too.
@@ -738,10 +738,10 @@ fn together_fields(first: Extra, second: &Extra, path: &str, lost: &mut Vec<Stri
         let new = match known {
             None => value.clone(),
             Some(known) if known == value => continue,
-            Some(known) => match (known.parse_as::<Extra>(), value.parse_as::<Extra>()) {
+            Some(known) => match (fields_of(known), fields_of(value)) {
                 (Ok(inner), Ok(other)) if path.is_empty() => {
                     let both = together_fields(inner, &other, &format!("{key}."), lost);
-                    Json::from_serialize(&both).expect("because fields are JSON")
+                    Json::from(&both)
                 }
                 _ => {
                     lost.push(format!("{path}{key}"));

@@ -120,3 +120,39 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ParseError> {
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, ParseError> {
     serde_json::from_str(text).map_err(|error| ParseError::from_serde(&error))
 }
+
+/// JSON to the type and back by functions that are compiled here.
+///
+/// [`from_slice`] and serde's functions are generic: each crate that calls them for a request has another copy of the whole
+/// reader, and five copies were a tenth of a program that is made of our crates.
+macro_rules! json_functions {
+    ($($Type:ident)*) => {$(
+        impl crate::$Type {
+            /// Reads it from JSON, as [`from_slice`] does. It is compiled once, in this crate.
+            ///
+            /// # Errors
+            /// As [`from_slice`].
+            pub fn from_json(json: &[u8]) -> Result<Self, ParseError> {
+                from_slice(json)
+            }
+
+            /// Writes it as JSON.
+            #[must_use]
+            pub fn to_json(&self) -> String {
+                serde_json::to_string(self).expect("because every field is JSON")
+            }
+
+            /// Writes it as JSON behind what is there.
+            pub fn write_json(&self, to: &mut Vec<u8>) {
+                serde_json::to_writer(to, self).expect("because every field is JSON");
+            }
+        }
+
+        impl From<&crate::$Type> for crate::Json {
+            fn from(value: &crate::$Type) -> Self {
+                Self::from_serialize(value).expect("because every field is JSON")
+            }
+        }
+    )*};
+}
+json_functions! { ChatRequest ChatCompletion ChatCompletionChunk Extra GoogleOptions Usage }

@@ -633,7 +633,7 @@ fn without<'a>(text: &'a [u8], secret: &str) -> Cow<'a, [u8]> {
 
 /// Reads a whole answer: a completion, or an error that came with a success.
 pub(crate) fn read_completion(body: &[u8]) -> Result<ChatCompletion, Error> {
-    let completion = match vertex_chat_types::from_slice::<ChatCompletion>(body) {
+    let completion = match ChatCompletion::from_json(body) {
         Ok(completion) => completion,
         Err(error) => {
             return Err(match ApiError::detect(body) {

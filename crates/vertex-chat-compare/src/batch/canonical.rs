@@ -1,7 +1,7 @@
 //! JSON that means the same has the same hash, whoever wrote it.
 
 use serde_json::Value;
-use vertex_chat::{ChatRequest, Json};
+use vertex_chat::ChatRequest;
 
 use super::BatchError;
 
@@ -17,10 +17,7 @@ const NOT_COUNTED: [&str; 3] = ["model", "stream", "stream_options"];
 /// was changed in between.
 pub(super) fn of_chat(request: &ChatRequest) -> Result<Fingerprint, BatchError> {
     let unreadable = |_| BatchError::new("", "the request is nested too deeply", "make it flatter");
-    let json = Json::from_serialize(request).map_err(|_| {
-        BatchError::new("", "the request cannot be written as JSON", "leave out what is no JSON")
-    })?;
-    let mut value: Value = serde_json::from_str(json.as_str()).map_err(unreadable)?;
+    let mut value: Value = serde_json::from_str(&request.to_json()).map_err(unreadable)?;
     if let Some(fields) = value.as_object_mut() {
         fields.retain(|key, _| !NOT_COUNTED.contains(&key.as_str()));
     }

@@ -104,7 +104,7 @@ impl<'a> Translation<'a> {
 
     /// Tells of every parameter that is not translated, whatever it is.
     fn tell_the_rest(&mut self) {
-        let fields = Json::from_serialize(self.request).and_then(|it| it.parse_as::<Extra>());
+        let fields = Extra::from_json(self.request.to_json().as_bytes());
         for (key, value) in fields.unwrap_or_default().iter() {
             // Several calls at once are what Gemini does anyway.
             let is_default = value.is_null() || (key == "parallel_tool_calls" && value.as_str() == "true");
@@ -615,7 +615,7 @@ fn arguments_of(arguments: &str, path: &str) -> Result<Option<Json>, BatchError>
     if arguments.is_empty() {
         return Ok(None);
     }
-    let fields = vertex_chat::types::from_str::<Extra>(arguments);
+    let fields = Extra::from_json(arguments.as_bytes());
     let fields = fields.map_err(|_| {
         BatchError::new(path, "arguments that are no JSON object", "write an object, as the model did")
     })?;

@@ -77,14 +77,14 @@ pub(super) fn without_nothing(json: &Json, depth: usize) -> Option<Json> {
         return Some(json.clone());
     }
     if text.starts_with('{') {
-        let Ok(fields) = json.parse_as::<Extra>() else { return Some(json.clone()) };
+        let Ok(fields) = Extra::from_json(text.as_bytes()) else { return Some(json.clone()) };
         let mut kept = Extra::default();
         for (key, value) in fields.iter() {
             if let Some(value) = without_nothing(value, depth + 1) {
                 kept.insert(key, value);
             }
         }
-        return if kept.is_empty() { None } else { Json::from_serialize(&kept).ok() };
+        return if kept.is_empty() { None } else { Some(Json::from(&kept)) };
     }
     if text.starts_with('[') {
         let Ok(items) = json.parse_as::<Vec<Json>>() else { return Some(json.clone()) };

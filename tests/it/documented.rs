@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 use vertex_chat_emulator::{Quirk, TGI_ENDPOINT, VLLM_ENDPOINT};
 use vertex_chat_tests::process::{Emulate, Folder, Running, python, run, stderr, stdout};
-use vertex_chat_tests::{absent, root, shared_json, tool};
+use vertex_chat_tests::{absent, built, root, shared_json, tool};
 
 /// The models of the page, by the part that fills `${MODEL_ID}`.
 const MODELS: [&str; 2] = ["gemini-1.5-flash-001", "gemini-1.0-pro-vision"];
@@ -209,18 +209,17 @@ fn the_credentials_page_names_every_variable() {
 
 /// Runs an example of the facade against the emulator.
 fn example(name: &str, arguments: &[&str], emulate: &Emulate) -> (String, String) {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["run", "--quiet", "--package", "vertex-chat", "--example", name, "--"]).args(arguments);
-    cargo
-        .current_dir(root())
+    let mut program = Command::new(built("--example", name));
+    program
+        .args(arguments)
         .env("GOOGLE_APPLICATION_CREDENTIALS", &emulate.key_file)
         .env("GOOGLE_CLOUD_LOCATION", "us-central1")
         .env_remove("OPENAI_API_KEY")
         .env_remove("OPENAI_BASE_URL");
     if name != "endpoint" {
-        cargo.env("OPENAI_BASE_URL", emulate.base_url("v1", "openapi"));
+        program.env("OPENAI_BASE_URL", emulate.base_url("v1", "openapi"));
     }
-    let output = run(&mut cargo, "");
+    let output = run(&mut program, "");
     assert!(output.status.success(), "{name}: {}", stderr(&output));
     (stdout(&output), stderr(&output))
 }

@@ -1,4 +1,4 @@
-//! What a call tells to whoever traces. One test, because a process has one subscriber that all of its threads obey.
+//! What a call tells to whoever traces.
 
 #![allow(clippy::unwrap_used, reason = "a test says no more than that it failed")]
 

@@ -75,7 +75,7 @@ fn there_are_two_hundred_rules_and_every_vector_of_an_endpoint_is_among_them() {
 
 /// The sources of the tests.
 fn tests_of_clients() -> String {
-    let folder = std::fs::read_dir(root().join("tests/tests")).unwrap();
+    let folder = std::fs::read_dir(root().join("tests/it")).unwrap();
     let files = folder.map(|entry| entry.unwrap().path()).filter(|it| it.is_file());
     files.map(|path| std::fs::read_to_string(path).unwrap()).collect()
 }

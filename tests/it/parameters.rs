@@ -138,11 +138,8 @@ fn the_program_prints_the_table() {
 
 #[test]
 fn a_server_of_types_and_parameters_alone_answers() {
-    let mut cargo = std::process::Command::new(env!("CARGO"));
-    cargo
-        .args(["run", "--quiet", "--package", "vertex-chat-params", "--example", "server"])
-        .current_dir(root());
-    let mut running = vertex_chat_tests::process::Running::start(&mut cargo);
+    let mut server = std::process::Command::new(vertex_chat_tests::built("--example", "server"));
+    let mut running = vertex_chat_tests::process::Running::start(&mut server);
     let url = running.line();
     let body = json!({"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": "hi"}], "user": "u", "stop": "x"});
     let answer = vertex_chat_tests::process::http(&url, "POST", "/", &body.to_string());

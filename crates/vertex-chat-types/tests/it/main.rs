@@ -1,0 +1,5 @@
+//! What the crate promises, through its public interface.
+
+mod habits;
+mod properties;
+mod typed;
