@@ -100,8 +100,17 @@ pub fn program() -> PathBuf {
 pub fn built(kind: &str, name: &str) -> PathBuf {
     let mut build = std::process::Command::new(env!("CARGO"));
     // As parts of the workspace, since alone they would have other features, and with those most crates are built again.
-    build.args(["build", "--quiet", "--workspace", kind, name, "--message-format", "json-render-diagnostics"]);
-    let output = build.current_dir(root()).stderr(std::process::Stdio::inherit()).output().expect("cargo runs");
+    build.args([
+        "build",
+        "--quiet",
+        "--workspace",
+        kind,
+        name,
+        "--message-format",
+        "json-render-diagnostics",
+    ]);
+    let output =
+        build.current_dir(root()).stderr(std::process::Stdio::inherit()).output().expect("cargo runs");
     assert!(output.status.success(), "{name} builds");
     let said = String::from_utf8(output.stdout).expect("cargo writes JSON");
     let artifacts = said.lines().map(|line| serde_json::from_str::<Value>(line).expect("cargo writes JSON"));

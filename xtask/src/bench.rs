@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use crate::run::{
-    Outcome, build_release, cargo, cargo_outside, has, outside_directory, output, print, program, root, run,
+    Outcome, build_release, cargo, cargo_outside, has, output, outside_directory, print, program, root, run,
     target_directory,
 };
 

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::run::{
-    Outcome, build_release, cargo_outside, has, outside_directory, output, print, program, root, run, say,
+    Outcome, build_release, cargo_outside, has, output, outside_directory, print, program, root, run, say,
 };
 
 const PROXY_CORE: &str = "0";

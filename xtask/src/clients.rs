@@ -214,7 +214,11 @@ fn install_python(folder: &Path, packages: &[&str]) -> Outcome<PathBuf> {
 /// Checks the folder `deploy`.
 fn manifests() -> Outcome {
     let python = install_python(&folder("manifests"), &JUDGES)?;
-    run::run(Command::new(python).arg(root().join("deploy/check.py")).env("PROGRAM", program(|| build_bin("vertex-chat"))?))
+    run::run(
+        Command::new(python)
+            .arg(root().join("deploy/check.py"))
+            .env("PROGRAM", program(|| build_bin("vertex-chat"))?),
+    )
 }
 
 /// Where the gateway's log goes.

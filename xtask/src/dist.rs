@@ -14,7 +14,8 @@ pub(crate) fn build() -> Outcome<PathBuf> {
     // A path in a panic message says where on the building machine the source was; who reads the message has no such place.
     let rust: Vec<String> =
         places.iter().map(|(path, name)| format!("--remap-path-prefix={path}={name}")).collect();
-    let c: Vec<String> = places.iter().map(|(path, name)| format!("-ffile-prefix-map={path}={name}")).collect();
+    let c: Vec<String> =
+        places.iter().map(|(path, name)| format!("-ffile-prefix-map={path}={name}")).collect();
     let target = target_directory().join("dist-build");
     let mut build = cargo();
     build.args(["build", "--quiet", "--locked", "--profile", "dist", "--package", "vertex-chat-cli"]);

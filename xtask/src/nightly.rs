@@ -6,9 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::run::{
-    Outcome, build_bin, cargo, cargo_outside, has, outside_directory, output, root, run, say,
-};
+use crate::run::{Outcome, build_bin, cargo, cargo_outside, has, output, outside_directory, root, run, say};
 use crate::{bench, ci, clients, dist};
 
 /// Seconds that each fuzz target runs: enough to find a target that does not start or fails at once.

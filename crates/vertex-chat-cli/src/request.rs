@@ -105,7 +105,8 @@ fn with_parameters(request: &ChatRequest, parameters: &[String]) -> Result<ChatR
         // As it is spelled: models answer in the order of a schema's properties.
         fields.insert(name, text.parse::<Json>().unwrap_or_else(|_| Json::from(text)));
     }
-    ChatRequest::from_json(fields.to_json().as_bytes()).map_err(|error| Failure::Usage(format!("--param: {error}")))
+    ChatRequest::from_json(fields.to_json().as_bytes())
+        .map_err(|error| Failure::Usage(format!("--param: {error}")))
 }
 
 /// A request's fields by their names.

@@ -690,7 +690,8 @@ fn name_of(prompts: &[Prompt], place: usize) -> String {
 /// An object's fields; `None` is one without.
 fn fields(json: Option<&Json>, name: &str) -> Result<Extra, PlanError> {
     let Some(json) = json else { return Ok(Extra::default()) };
-    Extra::from_json(json.as_str().as_bytes()).map_err(|error| PlanError(format!("{name}: {error}; it is a JSON object")))
+    Extra::from_json(json.as_str().as_bytes())
+        .map_err(|error| PlanError(format!("{name}: {error}; it is a JSON object")))
 }
 
 /// A request's fields by their names.

@@ -383,7 +383,8 @@ fn read_batch(mut fields: Extra) -> Result<Prompt, Fault> {
         let problem = "beside `body` there are `custom_id`, `method`, `url` and `expected`; take it out, or put it in the body";
         return Err(Fault::at(&shown(key), problem));
     }
-    let mut body: Extra = Extra::from_json(body.as_str().as_bytes()).map_err(|error| Fault::of(&error).below("body"))?;
+    let mut body: Extra =
+        Extra::from_json(body.as_str().as_bytes()).map_err(|error| Fault::of(&error).below("body"))?;
     body.remove("model");
     if body.get("messages").is_none() {
         return Err(Fault::at("body.messages", "it is missing; write the messages there"));

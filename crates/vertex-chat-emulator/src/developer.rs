@@ -105,8 +105,7 @@ pub(crate) fn accept(asked: &Asked) -> Result<Accepted, GoogleError> {
             return Err(GoogleError::invalid(unknown.join("\n")));
         }
     }
-    let request = ChatRequest::from_json(&asked.body)
-        .map_err(|error| vertex::invalid_value(&error))?;
+    let request = ChatRequest::from_json(&asked.body).map_err(|error| vertex::invalid_value(&error))?;
     let named = request.model.as_deref().unwrap_or_default();
     let name = named.strip_prefix("models/").unwrap_or(named);
     if name.is_empty() {

@@ -145,7 +145,7 @@ async fn put(
                 }
                 if failed.wants_dedicated_host() && may_look_up {
                     has_looked_up = true;
-                    match place.server().look_up_host(clock).await {
+                    match Box::pin(place.server().look_up_host(clock)).await {
                         Ok(true) => {
                             // The same request, to where it belongs: no retry.
                             call.sent(0, 1);
@@ -460,7 +460,7 @@ impl Ask<'_> {
         let repairer = repairer.with_usage(self.asked.wants_usage).with_tags(is_tagged);
         if self.asked.is_stream && !is_json(meta.headers()) {
             let relay = Relay::new(body, repairer, call, Arc::clone(self.clock), self.state.keep_alive);
-            return self.streamed(relay, meta.report()).await;
+            return Box::pin(self.streamed(relay, meta.report())).await;
         }
         self.whole(body, repairer, call, meta.report()).await
     }
@@ -483,6 +483,7 @@ impl Ask<'_> {
         options
     }
 
+    /// Those who wait for it put it into a box: it is larger than all the rest, and what is not streamed should not move it about.
     async fn streamed(&self, relay: Relay, report: &Report) -> Result<Response, (Fault, Call)> {
         let mut relay = relay.first().await?;
         let mut response = event_stream();
@@ -516,14 +517,12 @@ impl Ask<'_> {
             };
             let clock = Arc::clone(self.clock);
             let relay = in_place(bytes, || Relay::of_whole(completion, repairer, call, clock));
-            return self.streamed(relay, report).await;
+            return Box::pin(self.streamed(relay, report)).await;
         }
         let repair = move || {
             let text =
                 read_completion(&text).map(|mut completion| match repairer.whole(&mut completion, &text) {
-                    true => {
-                        Bytes::from(completion.to_json())
-                    }
+                    true => Bytes::from(completion.to_json()),
                     false => text,
                 });
             (text, repairer)

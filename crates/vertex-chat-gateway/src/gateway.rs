@@ -338,7 +338,7 @@ impl Gateway {
 
     /// Serves until `shutdown` is done. Then nothing new is accepted, `/readyz` says no, and what runs has the time that
     /// the configuration gives it.
-    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
         if let Some(address) = listener.local_addr().ok().filter(|it| it.ip().is_loopback()) {
             let _ = self.0.loopback.set(address.ip());
         }

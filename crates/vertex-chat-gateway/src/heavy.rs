@@ -50,7 +50,7 @@ impl Heavy {
         bytes: usize,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {
-        if bytes <= INLINE_BYTES_MAX { work() } else { self.run(work).await }
+        if bytes <= INLINE_BYTES_MAX { work() } else { Box::pin(self.run(work)).await }
     }
 }
 

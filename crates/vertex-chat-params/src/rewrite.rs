@@ -8,7 +8,8 @@ use std::str::FromStr;
 
 use vertex_chat_types::{
     ChatRequest, Content, ContentPart, Extra, ExtraBody, ExtraContent, GoogleContent, GoogleOptions,
-    ImageUrl, Json, Message, Nullable, ParseError, PartType, ReasoningEffort, ResponseFormatType, Role, Stop, ToolCall,
+    ImageUrl, Json, Message, Nullable, ParseError, PartType, ReasoningEffort, ResponseFormatType, Role, Stop,
+    ToolCall,
 };
 
 use crate::Dialect;
@@ -717,8 +718,9 @@ fn call_ids(message: &Message) -> Vec<String> {
 
 /// Google's options from two places, and the paths of what was lost: where both say something, the first counts.
 fn together(first: GoogleOptions, second: &GoogleOptions) -> (GoogleOptions, Vec<String>) {
-    let fields =
-        |it: &GoogleOptions| Extra::from_json(it.to_json().as_bytes()).expect("because options are an object");
+    let fields = |it: &GoogleOptions| {
+        Extra::from_json(it.to_json().as_bytes()).expect("because options are an object")
+    };
     let mut lost = Vec::new();
     let all = together_fields(fields(&first), &fields(second), "", &mut lost);
     (GoogleOptions::from_json(all.to_json().as_bytes()).unwrap_or(first), lost)

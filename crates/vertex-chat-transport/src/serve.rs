@@ -196,7 +196,27 @@ pub async fn serve(
     listener: TcpListener,
     exchange: Arc<dyn Exchange>,
     options: ServeOptions,
-    shutdown: impl Future<Output = ()>,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    serve_until(listener, exchange, options, std::pin::pin!(shutdown)).await;
+}
+
+/// A function that is neither generic nor `async`: the whole server is compiled in this crate, once, and not in each that calls
+/// it.
+fn serve_until<'a>(
+    listener: TcpListener,
+    exchange: Arc<dyn Exchange>,
+    options: ServeOptions,
+    shutdown: Pin<&'a mut (dyn Future<Output = ()> + Send + 'a)>,
+) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+    Box::pin(accept(listener, exchange, options, shutdown))
+}
+
+async fn accept(
+    listener: TcpListener,
+    exchange: Arc<dyn Exchange>,
+    options: ServeOptions,
+    mut shutdown: Pin<&mut (dyn Future<Output = ()> + Send + '_)>,
 ) {
     let (closing, closed) = watch::channel(false);
     let mut places = Places::new(options.connections_max);
@@ -206,7 +226,6 @@ pub async fn serve(
         closing: AtomicBool::new(false),
         is_crowded: AtomicBool::new(false),
     });
-    let mut shutdown = std::pin::pin!(shutdown);
     'serving: loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

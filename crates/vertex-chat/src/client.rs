@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -348,9 +349,20 @@ impl Client {
         Ok(self.send(prepared, options).await?.into_parts())
     }
 
+    /// [`attempts`](Self::attempts) in a box: it is compiled in this crate, once, and not in each that sends a request.
+    fn exchange<'a>(
+        &'a self,
+        request: Request,
+        model: &'a str,
+        options: &'a CallOptions,
+        report: Report,
+    ) -> Pin<Box<dyn Future<Output = Result<(Body, Meta), Error>> + Send + 'a>> {
+        Box::pin(self.attempts(request, model, options, report))
+    }
+
     /// Sends a request until there is a success, or no reason to go on: the one place with retries. `model` is whose budget of
     /// retries it is.
-    async fn exchange(
+    async fn attempts(
         &self,
         mut request: Request,
         model: &str,
