@@ -434,6 +434,7 @@ fn drawn(marks: &Value, chart: &str, mark: &str, label: &str, of: [&str; 2]) -> 
 }
 
 #[test]
+#[ignore = "a minute: a browser draws large reports; cargo xtask nightly runs it"]
 fn what_a_run_wrote_line_by_line_is_what_its_page_draws() {
     let Some(browser) = Browser::start("run") else { return };
     let (jsonl, page) = (browser.folder.path("run.jsonl"), browser.folder.path("run.html"));
@@ -531,6 +532,7 @@ fn prompts_are_found_by_words_and_by_difference() {
 }
 
 #[test]
+#[ignore = "a minute: a browser draws large reports; cargo xtask nightly runs it"]
 fn extremes_work_in_a_browser() {
     let Some(browser) = Browser::start("extremes") else { return };
     for (name, report) in [

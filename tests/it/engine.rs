@@ -40,6 +40,7 @@ async fn a_real_model_answers_directly_whole_and_streamed() {
 }
 
 #[test]
+#[ignore = "a real engine; cargo xtask nightly runs it"]
 fn the_program_talks_to_an_engine_by_base_url() {
     let Some(engine) = Engine::start() else { return };
     let ask = |arguments: &[&str]| {
@@ -54,6 +55,7 @@ fn the_program_talks_to_an_engine_by_base_url() {
 }
 
 #[tokio::test]
+#[ignore = "a real engine; cargo xtask nightly runs it"]
 async fn behind_the_emulator_its_answers_have_the_shape_of_vertex() {
     let Some(engine) = Engine::start() else { return };
     let emulate = Emulate::start("engine", &["--engine", &engine.url]);

@@ -38,15 +38,31 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is above").to_owned()
 }
 
-/// Says that something is not there: loudly, or by failing.
+/// Says that something is not there: loudly, or by failing. xtask's own test, which runs last, says how many tests did so.
 ///
 /// # Panics
 /// When [`REQUIRED`] is set.
 pub fn absent(what: &str, remedy: &str) {
     assert!(std::env::var_os(REQUIRED).is_none(), "{what} is absent and {REQUIRED} is set; {remedy}");
+    note_skipped();
     // Past the capture of test output, so that it is seen.
     let _ = writeln!(std::io::stderr(), "SKIPPED: {what} is absent; {remedy}");
 }
+
+/// Writes the name of the test that runs into the list of those that were skipped. The list is that of one run: its name has
+/// the number of the process that started the tests, which is cargo.
+#[cfg(unix)]
+fn note_skipped() {
+    let list =
+        std::env::temp_dir().join(format!("vertex-chat-skipped-{}", std::os::unix::process::parent_id()));
+    let mut options = std::fs::OpenOptions::new();
+    if let Ok(mut list) = options.create(true).append(true).open(list) {
+        let _ = writeln!(list, "{}", std::thread::current().name().unwrap_or("a test"));
+    }
+}
+
+#[cfg(not(unix))]
+fn note_skipped() {}
 
 /// A file or folder of the recorded traffic; `None`, and a word about it, when it is not there.
 #[must_use]

@@ -43,6 +43,9 @@ const ENDPOINTS_PER_PAGE: u32 = 100;
 /// How many pages of a project's endpoints are read.
 pub const ENDPOINT_PAGES_MAX: usize = 100;
 
+/// What becomes of a request: a body and what was told beside it.
+type Exchanged<'a> = Pin<Box<dyn Future<Output = Result<(Body, Meta), Error>> + Send + 'a>>;
+
 /// A client for one endpoint.
 ///
 /// Cloning is cheap; all clones share connections, tokens and the retry budget.
@@ -356,7 +359,7 @@ impl Client {
         model: &'a str,
         options: &'a CallOptions,
         report: Report,
-    ) -> Pin<Box<dyn Future<Output = Result<(Body, Meta), Error>> + Send + 'a>> {
+    ) -> Exchanged<'a> {
         Box::pin(self.attempts(request, model, options, report))
     }
 
