@@ -29,6 +29,7 @@ mod networks;
 mod parameters;
 mod prepare_properties;
 mod program;
+mod reports;
 mod resending;
 mod schema;
 mod secrets;

@@ -9,9 +9,11 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use vertex_chat::auth::shown_path;
+use vertex_chat::transport::LogText;
+use vertex_chat::types::{NATIVE_FINISH_REASON, Nullable};
 use vertex_chat::{
     Accumulator, CallOptions, ChatCompletion, ChatCompletionChunk, ChatRequest, Client, Content, ContentPart,
-    ErrorKind, Message, Report, Timeouts,
+    ErrorKind, FinishReason, Json, Message, Report, Timeouts,
 };
 
 use crate::emulate::Embedded;
@@ -22,6 +24,8 @@ use crate::{Failure, out};
 
 /// The model when none is named.
 const DEFAULT_MODEL: &str = "google/gemini-2.5-flash";
+/// How much of a server's word for the end of an answer is shown.
+const WORD_CHARS_MAX: usize = 80;
 
 #[derive(Debug, Args)]
 pub(crate) struct ChatArguments {
@@ -98,7 +102,7 @@ async fn converse(
     match prompt {
         Some(prompt) => {
             request.messages.push(Message::user(user_content(prompt, &arguments.image)?));
-            interrupts.end(ask(client, request, &options, arguments)).await.map(|_| ())
+            whole(&interrupts.end(ask(client, request, &options, arguments)).await?)
         }
         None => conversation(client, request, &options, arguments, interrupts).await,
     }
@@ -165,14 +169,22 @@ fn finish(completion: ChatCompletion, arguments: &ChatArguments) -> Result<ChatC
     if let Some(refusal) = choice.and_then(|it| it.message.as_ref()?.refusal.get()) {
         out::note(format_args!("the model refused: {refusal}"));
     }
-    match choice.and_then(|it| it.finish_reason.get()) {
-        Some(reason) if *reason == "length" => {
-            out::note("note: the answer ends at the token limit; on Gemini thinking counts towards it");
-        }
-        Some(reason) if *reason == "content_filter" => out::note("note: a filter ended the answer"),
-        _ => {}
+    if choice.and_then(|it| it.finish_reason.get()) == Some(&FinishReason::Length) {
+        out::note("note: the answer ends at the token limit; on Gemini thinking counts towards it");
     }
     Ok(completion)
+}
+
+/// # Errors
+/// When a filter ended the answer: what was shown is not the answer.
+fn whole(completion: &ChatCompletion) -> Result<(), Failure> {
+    let Some(choice) = completion.choices.first() else { return Ok(()) };
+    if choice.finish_reason != Nullable::Value(FinishReason::ContentFilter) {
+        return Ok(());
+    }
+    let word = choice.extra.get(NATIVE_FINISH_REASON).and_then(Json::to_text);
+    let word = word.map_or_else(String::new, |it| format!(" ({})", LogText::new(&it, WORD_CHARS_MAX)));
+    Err(Failure::NotWhole(format!("a filter ended the answer{word}; it is not whole")))
 }
 
 fn tell_report(report: &Report) {
@@ -218,6 +230,9 @@ async fn conversation(
         };
         match answer {
             Ok(completion) => {
+                if let Err(failure) = whole(&completion) {
+                    failure.tell();
+                }
                 images = &[];
                 request.messages.extend(completion.to_message());
             }

@@ -20,6 +20,8 @@ pub(crate) enum Failure {
     Configuration(String),
     /// Something of this machine: a file, a port.
     Local(String),
+    /// The answer was shown, and it is not whole: what ended it.
+    NotWhole(String),
     Interrupted,
     /// Rules of the suite do not hold, the worst of this level.
     Nonconforming(Level),
@@ -37,7 +39,7 @@ impl Failure {
             Self::Client(error) => match error.kind() {
                 ErrorKind::Configuration | ErrorKind::Credentials => 3,
                 ErrorKind::Rejected => 4,
-                ErrorKind::Truncated | ErrorKind::NoChoices => 5,
+                ErrorKind::Truncated | ErrorKind::NoChoices | ErrorKind::Failed => 5,
                 _ => 1,
             },
             Self::Auth(error) if error.kind() == AuthErrorKind::Unavailable => 1,
@@ -45,6 +47,7 @@ impl Failure {
             Self::Configuration(_) => 3,
             Self::Usage(_) => 2,
             Self::Local(_) => 1,
+            Self::NotWhole(_) => 5,
             Self::Interrupted => 130,
             Self::Nonconforming(Level::Interop) => 11,
             Self::Nonconforming(_) => 10,
@@ -59,7 +62,9 @@ impl Failure {
         let (text, mut cause): (String, Option<&dyn StdError>) = match self {
             Self::Client(error) => (error.to_string(), error.source()),
             Self::Auth(error) => (error.to_string(), error.source()),
-            Self::Usage(text) | Self::Configuration(text) | Self::Local(text) => (text.clone(), None),
+            Self::Usage(text) | Self::Configuration(text) | Self::Local(text) | Self::NotWhole(text) => {
+                (text.clone(), None)
+            }
             Self::NotAllJudged => ("not all cases could be judged".to_owned(), None),
             Self::Interrupted | Self::OutputClosed | Self::Nonconforming(_) | Self::WrongVerdicts => return,
         };

@@ -700,6 +700,7 @@ fn fail(error: &Error, result: &mut ResultLine) {
         (ErrorKind::Timeout, _) => "timeout".to_owned(),
         (ErrorKind::Truncated, _) => "truncated".to_owned(),
         (ErrorKind::NoChoices, _) => "no_choices".to_owned(),
+        (ErrorKind::Failed, _) => "failed_answer".to_owned(),
         (ErrorKind::Unreadable, _) => "unreadable".to_owned(),
         (ErrorKind::TooLarge, _) => "too_large".to_owned(),
         _ => "other".to_owned(),

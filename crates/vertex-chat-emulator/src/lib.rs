@@ -110,6 +110,7 @@ mod performance;
 #[cfg(feature = "proxy")]
 mod proxy;
 mod quirks;
+mod refusals;
 mod reply;
 mod rules;
 mod schema;
@@ -142,6 +143,7 @@ pub use performance::{
 #[cfg(feature = "proxy")]
 pub use proxy::{PROXY_CONNECTIONS_MAX, RunningProxy};
 pub use quirks::Quirk;
+pub use refusals::REFUSALS;
 /// The most connections at once.
 pub use vertex_chat_transport::serve::CONNECTIONS_MAX;
 

@@ -21,8 +21,8 @@ use crate::fault::Fault;
 use crate::gateway::{PROMPT_BYTES_MAX, REQUEST_ID};
 use crate::heavy::{Heavy, INLINE_BYTES_MAX, INLINE_STEPS_MAX, in_place};
 use crate::patience::Patience;
-use crate::relay::{Relay, UNCOUNTED_BYTES_MAX, malformed_call, no_choices};
-use crate::repair::{Repair, Repairer, Repairs, THOUGHT_TAG, is_malformed_call};
+use crate::relay::{Relay, UNCOUNTED_BYTES_MAX, failed_answer, no_choices};
+use crate::repair::{Repair, Repairer, Repairs, THOUGHT_TAG, failure};
 use crate::route::{MODEL_BYTES_MAX, Try};
 use crate::weight::{CONTAINERS_MAX, TooMany, weigh};
 
@@ -458,6 +458,7 @@ impl Ask<'_> {
             i64::try_from(created).unwrap_or(i64::MAX),
         );
         let repairer = repairer.with_usage(self.asked.wants_usage).with_tags(is_tagged);
+        let repairer = repairer.with_names(meta.report().renamed());
         if self.asked.is_stream && !is_json(meta.headers()) {
             let relay = Relay::new(body, repairer, call, Arc::clone(self.clock), self.state.keep_alive);
             return Box::pin(self.streamed(relay, meta.report())).await;
@@ -622,8 +623,8 @@ fn read_completion(text: &[u8]) -> Result<ChatCompletion, Fault> {
     if completion.choices.is_empty() {
         return Err(detected().unwrap_or_else(no_choices));
     }
-    if completion.choices.iter().any(|it| it.finish_reason.get().is_some_and(is_malformed_call)) {
-        return Err(malformed_call());
+    match completion.choices.iter().find_map(|it| failure(&it.finish_reason)) {
+        Some(reason) => Err(failed_answer(reason)),
+        None => Ok(completion),
     }
-    Ok(completion)
 }

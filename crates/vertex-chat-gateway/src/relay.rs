@@ -15,13 +15,15 @@ use memchr::memmem;
 use vertex_chat::DRAIN_TIMEOUT;
 use vertex_chat_sse::{Decoder, Item, encode};
 use vertex_chat_transport::{Body, BodyPermit, Clock, Sleep, TransportError, within};
-use vertex_chat_types::{ChatCompletion, ChatCompletionChunk, Content, Progress, StrayText, StreamEvent};
+use vertex_chat_types::{
+    ChatCompletion, ChatCompletionChunk, Content, FinishHold, FinishReason, Progress, StrayText, StreamEvent,
+};
 
 use crate::call::Call;
 use crate::chat::too_much_of_an_answer;
 use crate::fault::Fault;
 use crate::heavy::in_place;
-use crate::repair::{Repair, Repairer, is_malformed_call};
+use crate::repair::{Repair, Repairer, failure};
 use crate::weight::weigh;
 
 const DONE: &[u8] = b"data: [DONE]\n\n";
@@ -57,6 +59,8 @@ pub(crate) struct Relay {
 struct Work {
     repairer: Repairer,
     progress: Progress,
+    /// Ends of choices, each with the text that it was read from.
+    ends: FinishHold<Option<String>>,
     stray: StrayText,
     template: Option<Template>,
     out: BytesMut,
@@ -83,6 +87,7 @@ impl Relay {
         let work = Work {
             repairer,
             progress: Progress::default(),
+            ends: FinishHold::default(),
             stray: StrayText::default(),
             template: None,
             out: BytesMut::new(),
@@ -359,25 +364,38 @@ impl Work {
     }
 
     /// Takes a chunk, and the text that it was read from.
-    fn chunk(&mut self, mut chunk: ChatCompletionChunk, data: Option<&str>) {
-        let malformed =
-            |it: &vertex_chat_types::ChunkChoice| it.finish_reason.get().is_some_and(is_malformed_call);
-        if chunk.choices.iter().any(malformed) {
-            self.fail(malformed_call());
+    fn chunk(&mut self, chunk: ChatCompletionChunk, data: Option<&str>) {
+        if let Some(reason) = chunk.choices.iter().find_map(|it| failure(&it.finish_reason)) {
+            self.fail(failed_answer(reason));
             return;
         }
         let had_role = self.progress.has_begun();
+        self.progress.note(&chunk);
+        if self.chunks == 0 {
+            self.call.first_token();
+        }
+        self.chunks += 1;
+        if self.ends.passes(&chunk) || !self.repairer.holds_finish_reasons() {
+            return self.write(chunk, data, had_role);
+        }
+        // An end may be held, and then no event may pass unread.
+        self.template = None;
+        for (chunk, data) in self.ends.push(chunk, data.map(str::to_owned)) {
+            if data.is_none() {
+                self.repairer.count(Repair::FinishReason);
+            }
+            self.write(chunk, data.flatten().as_deref(), false);
+        }
+    }
+
+    /// Writes a chunk in OpenAI's shape.
+    fn write(&mut self, mut chunk: ChatCompletionChunk, data: Option<&str>, had_role: bool) {
         let changed = self.repairer.chunk(&mut chunk, data.unwrap_or_default());
         if let Some(what) = self.repairer.too_many {
             let message = format!("the model's server sent too many {what} in one answer: more than 128");
             self.fail(Fault::upstream("upstream_too_large", message));
             return;
         }
-        self.progress.note(&chunk);
-        if self.chunks == 0 {
-            self.call.first_token();
-        }
-        self.chunks += 1;
         let from = self.out.len();
         match (changed, data) {
             (None, _) => return,
@@ -401,6 +419,9 @@ impl Work {
         } else if !self.progress.has_begun() && (done || self.chunks > 0) {
             self.fail(no_choices());
         } else if done || self.progress.is_finished() {
+            for (chunk, data) in self.ends.finish() {
+                self.write(chunk, data.flatten().as_deref(), false);
+            }
             for chunk in self.repairer.last_chunks() {
                 write_event(&mut self.out, &chunk.to_json());
             }
@@ -442,10 +463,18 @@ impl Work {
     }
 }
 
-/// What a model calls with nonsense for a call is worth asking again, and no answer.
-pub(crate) fn malformed_call() -> Fault {
-    let message = "the model wrote a tool call that cannot be read (MALFORMED_FUNCTION_CALL); ask again";
-    Fault::upstream("malformed_function_call", message)
+/// An answer that failed by its own word, such as a tool call that cannot be read: worth asking again, and no answer.
+pub(crate) fn failed_answer(reason: &FinishReason) -> Fault {
+    /// A word of Google's; a text would be somebody's.
+    const WORD_BYTES_MAX: usize = 80;
+    let is_word = |it: &&str| {
+        let is_letter = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'_' | b'-' | b':' | b' ' | b'.');
+        it.len() <= WORD_BYTES_MAX && it.bytes().all(is_letter)
+    };
+    let word = Some(reason.as_str()).filter(is_word).unwrap_or("a word that is none");
+    let message = format!("the model's answer failed, with the finish reason {word}; ask again");
+    let is_call = word.to_ascii_lowercase().replace('_', "").contains("call");
+    Fault::upstream(if is_call { "malformed_function_call" } else { "upstream_failed" }, message)
 }
 
 /// An answer without a choice.

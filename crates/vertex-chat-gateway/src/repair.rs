@@ -7,8 +7,8 @@ use std::fmt;
 use vertex_chat::params::sign_id;
 use vertex_chat_types::{
     ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, CompletionTokensDetails, Content, Delta,
-    ExtraContent, FinishReason, FunctionCall, GoogleContent, Logprobs, Nullable, ObjectType, ResponseMessage,
-    Role, ToolCall, ToolCallDelta, ToolType, Usage,
+    Ending, ExtraContent, FinishReason, FunctionCall, GoogleContent, Logprobs, Nullable, ObjectType,
+    ResponseMessage, Role, ToolCall, ToolCallDelta, ToolType, Usage,
 };
 
 macro_rules! repairs {
@@ -45,7 +45,7 @@ repairs! {
     NullFields = "null-fields",
         "Fields that OpenAI leaves out and the upstream sent as null are left out.";
     OneId = "one-id",
-        "All chunks of a stream carry the id of the first.";
+        "All chunks of a stream carry the id and the time of the first.";
     RoleOnce = "role-once",
         "The role `assistant` is in the first delta of a choice, and in no other.";
     ToolCallIndex = "tool-call-index",
@@ -53,11 +53,13 @@ repairs! {
     ToolCallOnce = "tool-call-once",
         "Id, type and name of a call are in its first piece, and in no other.";
     FinishReason = "finish-reason",
-        "The finish reason is one of OpenAI's words, comes once, and is `tool_calls` where there were calls.";
+        "The finish reason is one of OpenAI's words, comes once and last, and is `tool_calls` where there were calls.";
     ReasoningUsage = "reasoning-usage",
         "Thinking counts as part of `completion_tokens`, and the total is the sum.";
     UsageAsAsked = "usage-as-asked",
         "A stream's usage comes in a last chunk of its own when `stream_options` asks for it, and else not.";
+    FunctionNames = "function-names",
+        "A function that Gemini knows by another name has the client's name again.";
     SignatureInId = "signature-in-id",
         "A tool call's thought signature also travels in its id, which every client sends back.";
     ThoughtsApart = "thoughts-apart",
@@ -146,11 +148,14 @@ pub(crate) struct Repairer {
     model: String,
     created: i64,
     has_id: bool,
+    has_created: bool,
     /// Whether usage is wanted in a stream.
     include_usage: bool,
     /// Whether thoughts come in tags that we asked for.
     tagged: bool,
     choices: Vec<ChoiceState>,
+    /// Names of functions as they were sent, and as the client has them.
+    names: Vec<(String, String)>,
     /// Of what there was more than can be told apart.
     pub(crate) too_many: Option<&'static str>,
     /// What the upstream said of usage last.
@@ -173,6 +178,9 @@ struct CallState {
     id: String,
     /// The position that the upstream gave it last.
     position: Option<u64>,
+    is_function: bool,
+    /// Whether any letter of its arguments has come.
+    has_arguments: bool,
 }
 
 impl Repairer {
@@ -185,9 +193,11 @@ impl Repairer {
             model: model.to_owned(),
             created,
             has_id: false,
+            has_created: false,
             include_usage: false,
             tagged: false,
             choices: Vec::new(),
+            names: Vec::new(),
             too_many: None,
             usage: None,
             usage_sent: false,
@@ -204,6 +214,21 @@ impl Repairer {
         self
     }
 
+    pub(crate) fn with_names(mut self, names: &[(String, String)]) -> Self {
+        self.names = names.to_vec();
+        self
+    }
+
+    fn name(&mut self, function: Option<&mut FunctionCall>) {
+        let Some(name) = function.and_then(|it| it.name.as_mut()).filter(|_| !self.names.is_empty()) else {
+            return;
+        };
+        let callers = self.names.iter().find(|(sent, _)| sent == name).map(|(_, callers)| callers.clone());
+        if let Some(callers) = callers.filter(|_| self.does(Repair::FunctionNames)) {
+            *name = callers;
+        }
+    }
+
     /// Whether what becomes of a chunk depends on its text.
     pub(crate) fn reads_text(&self) -> bool {
         self.choices.iter().any(|it| it.tags.tag.is_some())
@@ -211,6 +236,11 @@ impl Repairer {
 
     fn tags(&self) -> Tags {
         Tags { tag: self.tagged.then_some(THOUGHT_TAG), ..Tags::default() }
+    }
+
+    /// Whether finish reasons are held until their choices have no more.
+    pub(crate) fn holds_finish_reasons(&self) -> bool {
+        self.on.contains(Repair::FinishReason)
     }
 
     /// Whether a repair is on; if so it counts as applied.
@@ -323,6 +353,10 @@ impl Repairer {
         if message.tool_calls.as_ref().is_some_and(Vec::is_empty) && self.does(Repair::NullFields) {
             message.tool_calls = None;
         }
+        if message.function_call.as_ref().is_some_and(says_nothing) && self.does(Repair::NullFields) {
+            message.function_call = None;
+        }
+        self.name(message.function_call.as_mut());
         let mut called = if message.function_call.is_some() { Called::Function } else { Called::Nothing };
         for (position, call) in message.tool_calls.iter_mut().flatten().enumerate() {
             called = Called::Tools;
@@ -341,7 +375,9 @@ impl Repairer {
         if call.r#type.is_none() && self.does(Repair::MissingFields) {
             call.r#type = Some(ToolType::Function);
         }
-        if let Some(function) = call.function.as_mut().filter(|it| it.arguments.is_none())
+        self.name(call.function.as_mut());
+        let without = |it: &&mut FunctionCall| it.arguments.as_deref().unwrap_or_default().trim().is_empty();
+        if let Some(function) = call.function.as_mut().filter(without)
             && self.does(Repair::MissingFields)
         {
             function.arguments = Some("{}".to_owned());
@@ -407,7 +443,16 @@ impl Repairer {
             chunk.object = Some(ObjectType::ChatCompletionChunk);
         }
         match chunk.created {
-            Some(created) if created != 0 => self.created = created,
+            Some(0) => {}
+            Some(created) if !self.has_created => {
+                self.has_created = true;
+                self.created = created;
+            }
+            Some(created) if created != self.created => {
+                if self.does(Repair::OneId) {
+                    chunk.created = Some(self.created);
+                }
+            }
             Some(_) => {}
             None => {
                 if self.does(Repair::MissingFields) {
@@ -469,6 +514,21 @@ impl Repairer {
             state.finished = true;
             if let Some(delta) = &mut choice.delta {
                 self.untag_rest(&mut state.tags, &mut delta.content, &mut delta.reasoning_content);
+                self.arguments_of_all(delta, state);
+            }
+        }
+    }
+
+    /// Calls without arguments have an empty object of them: clients read JSON.
+    fn arguments_of_all(&mut self, delta: &mut Delta, state: &ChoiceState) {
+        for (place, call) in state.calls.iter().enumerate() {
+            if call.is_function && !call.has_arguments && self.does(Repair::MissingFields) {
+                let mut rest = ToolCallDelta::default();
+                rest.index = Some(place as u64);
+                let mut function = FunctionCall::default();
+                function.arguments = Some("{}".to_owned());
+                rest.function = Some(function);
+                delta.tool_calls.get_or_insert_default().push(rest);
             }
         }
     }
@@ -487,6 +547,11 @@ impl Repairer {
         self.content_text(&mut delta.content);
         state.tags.look(is_thought(delta.extra_content.as_deref()), &delta.content);
         self.untag(&mut state.tags, &mut delta.content, &mut delta.reasoning_content);
+        let says_nothing = delta.function_call.as_deref().is_some_and(says_nothing);
+        if says_nothing && !state.has_function_call && self.does(Repair::NullFields) {
+            delta.function_call = None;
+        }
+        self.name(delta.function_call.as_deref_mut());
         state.has_function_call |= delta.function_call.is_some();
         if delta.tool_calls.as_ref().is_some_and(Vec::is_empty) && self.does(Repair::NullFields) {
             delta.tool_calls = None;
@@ -499,6 +564,7 @@ impl Repairer {
     }
 
     fn call_delta(&mut self, call: &mut ToolCallDelta, state: &mut ChoiceState, taken: &mut Vec<usize>) {
+        self.name(call.function.as_mut());
         let id = call.id.as_deref().unwrap_or_default();
         let known = match (id, call.index) {
             ("", Some(index)) => {
@@ -519,7 +585,12 @@ impl Repairer {
             if id.is_empty() && self.does(Repair::ToolCallIndex) {
                 call.id = Some(self.call_id(state.number, place));
             }
-            state.calls.push(CallState { id: call.id.clone().unwrap_or_default(), position: call.index });
+            state.calls.push(CallState {
+                id: call.id.clone().unwrap_or_default(),
+                position: call.index,
+                is_function: false,
+                has_arguments: false,
+            });
             if call.r#type.is_none() && self.does(Repair::ToolCallOnce) {
                 call.r#type = Some(ToolType::Function);
             }
@@ -548,6 +619,11 @@ impl Repairer {
                 }
             }
         }
+        if let Some(function) = &call.function {
+            state.calls[place].is_function = true;
+            state.calls[place].has_arguments |=
+                function.arguments.as_deref().is_some_and(|it| !it.trim().is_empty());
+        }
         taken.push(place);
         if call.index != Some(place as u64) && self.does(Repair::ToolCallIndex) {
             call.index = Some(place as u64);
@@ -568,6 +644,7 @@ impl Repairer {
             }
             let mut delta = Delta::default();
             self.untag_rest(&mut state.tags, &mut delta.content, &mut delta.reasoning_content);
+            self.arguments_of_all(&mut delta, &state);
             let mut choice = ChunkChoice::default();
             choice.index = Some(state.number);
             choice.finish_reason = Nullable::Value(state.called().finish_reason());
@@ -617,10 +694,7 @@ impl Repairer {
             }
             Nullable::Absent => return Nullable::Absent,
         };
-        let known = match given.as_str() {
-            "" => None,
-            word => Some(openai_word(word, called)),
-        };
+        let known = (!given.as_str().is_empty()).then(|| openai_word(&given, called));
         if known.as_ref() == Some(&given) || !self.does(Repair::FinishReason) {
             return Nullable::Value(given);
         }
@@ -719,28 +793,17 @@ impl Called {
     }
 }
 
-/// What OpenAI says for another's word.
-fn openai_word(word: &str, called: Called) -> FinishReason {
-    match word {
-        "length" | "content_filter" | "tool_calls" | "function_call" => FinishReason::from(word),
-        "MAX_TOKENS" | "max_tokens" | "model_length" => FinishReason::Length,
-        "SAFETY"
-        | "RECITATION"
-        | "LANGUAGE"
-        | "BLOCKLIST"
-        | "PROHIBITED_CONTENT"
-        | "SPII"
-        | "IMAGE_SAFETY"
-        | "IMAGE_PROHIBITED_CONTENT"
-        | "IMAGE_RECITATION"
-        | "content-filter" => FinishReason::ContentFilter,
-        _ => called.finish_reason(),
+/// What OpenAI says for another's word. A failure is an error before it comes here.
+fn openai_word(reason: &FinishReason, called: Called) -> FinishReason {
+    match reason.ending() {
+        Ending::Stop => called.finish_reason(),
+        ending => ending.finish_reason().unwrap_or(FinishReason::ContentFilter),
     }
 }
 
-/// Whether a finish reason says that the model wrote a call that cannot be read: no answer, but worth asking again.
-pub(crate) fn is_malformed_call(reason: &FinishReason) -> bool {
-    reason.as_str().eq_ignore_ascii_case("malformed_function_call")
+/// The word of a finish reason that says that the model or its server failed: no answer, but worth asking again.
+pub(crate) fn failure(reason: &Nullable<FinishReason>) -> Option<&FinishReason> {
+    reason.get().filter(|it| !it.as_str().is_empty() && it.ending() == Ending::Failed)
 }
 
 fn is_thought(extra_content: Option<&ExtraContent>) -> bool {
@@ -760,6 +823,12 @@ fn signed(id: &str, extra_content: Option<&ExtraContent>) -> Option<String> {
     };
     let signature = google(extra_content).and_then(|it| it.thought_signature.clone()).or_else(of_vertex)?;
     sign_id(id, &signature)
+}
+
+/// Whether a call is an empty object, as some servers send beside their answers.
+fn says_nothing(call: &FunctionCall) -> bool {
+    let is_empty = |it: &Option<String>| it.as_deref().unwrap_or_default().is_empty();
+    is_empty(&call.name) && is_empty(&call.arguments)
 }
 
 fn is_named(call: &ToolCallDelta) -> bool {
@@ -962,7 +1031,7 @@ mod tests {
             ("length", Called::Tools, "length"),
             ("stop", Called::Function, "function_call"),
         ] {
-            assert_eq!(openai_word(word, called).as_str(), expected);
+            assert_eq!(openai_word(&FinishReason::from(word), called).as_str(), expected);
         }
     }
 }

@@ -122,7 +122,7 @@ impl Glance {
                     (b"content", Some(b'"')) if !content => {
                         content = true;
                         let text = scan.string()?;
-                        self.is_plain &= is_sound(text);
+                        self.is_plain &= is_sound(text) && !text.is_empty();
                     }
                     _ => {
                         self.is_plain = false;

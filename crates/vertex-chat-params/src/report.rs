@@ -13,6 +13,8 @@ pub const PROBLEMS_MAX: usize = 32;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     notes: Vec<Note>,
+    /// Names of functions as they are sent, and as the caller has them.
+    renamed: Vec<(String, String)>,
 }
 
 /// One thing that was done.
@@ -58,6 +60,22 @@ impl Report {
     /// they are notes of their own.
     pub fn dropped(&self) -> impl Iterator<Item = &str> {
         self.notes.iter().filter(|note| note.action == Action::Dropped).map(|note| note.path.as_str())
+    }
+
+    /// The functions that are sent under another name: that name, and the caller's.
+    #[must_use]
+    pub fn renamed(&self) -> &[(String, String)] {
+        &self.renamed
+    }
+
+    /// The caller's name for a function of an answer; `None` when it is the same.
+    #[must_use]
+    pub fn callers_name(&self, sent: &str) -> Option<&str> {
+        self.renamed.iter().find(|(name, _)| name == sent).map(|(_, callers)| callers.as_str())
+    }
+
+    pub(crate) fn set_renamed(&mut self, renamed: Vec<(String, String)>) {
+        self.renamed = renamed;
     }
 
     pub(crate) fn add(&mut self, path: impl Into<String>, action: Action, reason: impl Into<String>) {

@@ -2,14 +2,18 @@
 //!
 //! Each has a name, says in the report what it did and why, and can be switched off.
 
+mod gemini;
+mod media;
+mod tools;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
 use vertex_chat_types::{
     ChatRequest, Content, ContentPart, Extra, ExtraBody, ExtraContent, GoogleContent, GoogleOptions,
-    ImageUrl, Json, Message, Nullable, ParseError, PartType, ReasoningEffort, ResponseFormatType, Role, Stop,
-    ToolCall,
+    ImageUrl, Json, JsonSchemaFormat, Message, Nullable, ParseError, PartType, ReasoningEffort,
+    ResponseFormat, ResponseFormatType, Role, Stop, ToolCall,
 };
 
 use crate::Dialect;
@@ -80,6 +84,9 @@ rewrites! {
     EffortOrThinkingConfig = "effort-or-thinking-config", GEMINI,
         "Beside a `thinking_config`, which says more, `reasoning_effort` is left out.",
         "Vertex AI: error of the OpenAI-compatible endpoint";
+    NearestEffort = "nearest-effort", GEMINI,
+        "A `reasoning_effort` that the model refuses becomes the nearest that it takes.",
+        "Vertex AI: OpenAI compatibility, Gemini parameters; litellm#37314, DeepTutor#734";
     DeveloperToSystem = "developer-to-system", &[VertexGemini2, VertexGemini3, GeminiDeveloper, Tgi],
         "The role `developer` becomes `system`.",
         "Vertex AI: OpenAI compatibility, messages";
@@ -89,18 +96,45 @@ rewrites! {
     VertexExtraContent = "vertex-extra-content", GEMINI,
         "`extra_content.vertex`, as some gateways write it, becomes `extra_content.google`.",
         "Gemini: thought signatures";
+    SystemOnly = "system-only", GEMINI,
+        "Of instructions alone the last is sent as the user's: Gemini answers no instructions.",
+        "Vertex AI: inference API reference; OpenAI's own suites begin with such a request";
+    ToolResultOrder = "tool-result-order", GEMINI,
+        "Tool results follow their calls, in the order of the calls.",
+        "Gemini: thought signatures";
+    ToolRounds = "tool-rounds", GEMINI,
+        "Parallel calls of several messages become one message, each call has one result, and what is no call's result is left out.",
+        "Gemini: function calling; quarkus-langchain4j#1271, vscode#299295";
+    CallArguments = "call-arguments", GEMINI,
+        "A call without arguments has an empty object of them.",
+        "ruby_llm#98, vllm#9693";
+    EmptyText = "empty-text", GEMINI,
+        "Empty texts are left out where something else stands, and are one space where nothing does.",
+        "autogen#5762, cherry-studio#16195, litellm#5515";
     SignatureEscape = "signature-escape", &[VertexGemini3, GeminiDeveloper],
         "A tool call of the current turn that has lost its thought signature gets Google's value for that.",
         "Gemini: thought signatures";
     StripExtraContent = "strip-extra-content", &[Vllm, Tgi, OpenAi],
         "Google's `extra_content` is left out of messages, parts and tool calls.",
         OpenAi.source();
-    ToolResultOrder = "tool-result-order", GEMINI,
-        "Tool results follow their calls, in the order of the calls.",
-        "Gemini: thought signatures";
+    MediaParts = "media-parts", GEMINI,
+        "Films, files and the parts of other APIs become `image_url`, which takes any media; `input_text` becomes `text`.",
+        "Vertex AI: OpenAI compatibility, messages; ravendb#22337, litellm#11529, ai#19236";
+    MediaType = "media-type", GEMINI,
+        "The MIME type of a data URL is spelled as Gemini knows it, or read from the first bytes.",
+        "cherry-studio#2987, comic-translate#399";
     ImageNeedsText = "image-needs-text", ON_VERTEX,
         "A message of pictures only gets a text of one space.",
         "Vertex AI: error of the native endpoint";
+    NativeTools = "native-tools", GEMINI,
+        "Google's own tools and a web search go to `extra_body.google.tools`; flat function tools get their `function`.",
+        "Vertex AI: OpenAI compatibility, Gemini parameters; nvda-OpenAI#123, freellmapi#59";
+    GeminiChoice = "gemini-choice", GEMINI,
+        "`allowed_tools` becomes the tools themselves, `any` becomes `required`, and a choice without tools is left out.",
+        "OpenAI: Chat Completions reference; on no list of Vertex's";
+    FunctionNames = "function-names", GEMINI,
+        "A function's name that Gemini refuses is another one on the way; in the answer it is the caller's again.",
+        "Vertex AI: inference API reference; seclab-taskflow-agent#287";
     GeminiSchema = "gemini-schema", GEMINI,
         "JSON Schemas are reduced to what Gemini takes: references inlined, `const`, `oneOf` and `allOf` in other words.",
         "Vertex AI: Schema reference";
@@ -245,6 +279,16 @@ pub(crate) fn apply(
             Rewrite::DeveloperToSystem => rewriter.developer_to_system(),
             Rewrite::SignatureFromId => rewriter.signature_from_id(),
             Rewrite::VertexExtraContent => rewriter.vertex_extra_content(),
+            Rewrite::SystemOnly => rewriter.system_only(),
+            Rewrite::ToolRounds => rewriter.tool_rounds(),
+            Rewrite::CallArguments => rewriter.call_arguments(),
+            Rewrite::EmptyText => rewriter.empty_text(),
+            Rewrite::NearestEffort => rewriter.nearest_effort(),
+            Rewrite::MediaParts => rewriter.media_parts(),
+            Rewrite::MediaType => rewriter.media_type(),
+            Rewrite::NativeTools => rewriter.native_tools(),
+            Rewrite::GeminiChoice => rewriter.gemini_choice(),
+            Rewrite::FunctionNames => rewriter.function_names(),
             Rewrite::SignatureEscape => rewriter.signature_escape(),
             Rewrite::StripExtraContent => rewriter.strip_extra_content(),
             Rewrite::ToolResultOrder => rewriter.tool_result_order(),
@@ -533,6 +577,11 @@ impl Rewriter<'_> {
         }
         self.request.functions = functions;
         let mut format = self.request.response_format.take();
+        let says_nothing = |schema: &JsonSchemaFormat| schema.schema.as_ref().is_some_and(says_nothing);
+        if format.as_ref().and_then(|it| it.json_schema.as_ref()).is_some_and(says_nothing) {
+            format = Some(ResponseFormat::json_object());
+            self.note("response_format", "it became `json_object`: the schema says nothing");
+        }
         if let Some(schema) = format.as_mut().and_then(|it| it.json_schema.as_mut()) {
             self.schema(&mut schema.schema, "response_format.json_schema.schema");
         }
@@ -540,6 +589,11 @@ impl Rewriter<'_> {
     }
 
     fn parameters(&mut self, parameters: &mut Option<Json>, path: &str) {
+        if parameters.as_ref().is_some_and(says_nothing) {
+            *parameters = None;
+            self.note(path, "left out: the schema says nothing");
+            return;
+        }
         self.schema(parameters, path);
         let is_empty = parameters.as_ref().and_then(|it| it.parse_as::<Extra>().ok()).is_some_and(|schema| {
             let nothing = |it: Option<&Json>| {
@@ -549,9 +603,8 @@ impl Rewriter<'_> {
                 schema.get("type").and_then(Json::to_text).is_none_or(|it| it.eq_ignore_ascii_case("object"));
             is_object
                 && nothing(schema.get("properties"))
-                && ["anyOf", "items", "enum", "additionalProperties"]
-                    .iter()
-                    .all(|key| schema.get(key).is_none())
+                && ["anyOf", "items", "enum"].iter().all(|key| schema.get(key).is_none())
+                && schema.get("additionalProperties").is_none_or(|it| !it.as_str().starts_with('{'))
         });
         if is_empty {
             *parameters = None;
@@ -705,6 +758,32 @@ impl Rewriter<'_> {
 fn generation_2(model: Option<&str>) -> bool {
     let model = model.map(|it| it.strip_prefix("models/").unwrap_or(it));
     Dialect::of_vertex_model(model) == VertexGemini2
+}
+
+/// Whether a schema lets every value through: none of its words is about one.
+fn says_nothing(schema: &Json) -> bool {
+    const OF_NO_VALUE: [&str; 11] = [
+        "description",
+        "title",
+        "$schema",
+        "$id",
+        "$comment",
+        "default",
+        "example",
+        "examples",
+        "deprecated",
+        "readOnly",
+        "writeOnly",
+    ];
+    let Ok(fields) = fields_of(schema) else { return schema.as_str() == "true" };
+    let is_empty = |it: &Json| {
+        matches!(it.as_str().split_whitespace().collect::<String>().as_str(), "[]" | "{}" | "null")
+    };
+    fields.iter().all(|(key, value)| match key {
+        "anyOf" | "oneOf" | "allOf" | "required" | "properties" | "$defs" | "definitions" => is_empty(value),
+        "type" => value.is_null() || value.as_str() == "\"null\"",
+        key => OF_NO_VALUE.contains(&key),
+    })
 }
 
 fn is_signed(call: &ToolCall) -> bool {

@@ -45,6 +45,7 @@
 mod chunk;
 mod completion;
 mod content;
+mod ending;
 mod error;
 mod google;
 mod json;
@@ -71,6 +72,7 @@ pub use content::{
     Content, ContentPart, FileData, FilePart, FunctionResponsePart, ImageUrl, ImageUrlObject, InputAudio,
     InputAudioObject, PromptCacheBreakpoint, VideoUrl,
 };
+pub use ending::{Ending, FinishHold, NATIVE_FINISH_REASON};
 pub use error::{ApiError, ERROR_MESSAGE_BYTES_MAX, FieldViolation};
 pub use google::{
     ExtraBody, ExtraContent, ExtraProperties, GoogleContent, GoogleOptions, GoogleUsage, ModelSafetySettings,

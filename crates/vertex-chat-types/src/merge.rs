@@ -147,6 +147,7 @@ impl Accumulator {
             let calls = choice.message.as_mut().and_then(|message| message.tool_calls.as_mut());
             for call in calls.into_iter().flatten() {
                 call.index = None;
+                call.fill_arguments();
             }
         }
         completion

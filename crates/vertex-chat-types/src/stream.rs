@@ -83,12 +83,15 @@ fn not_a_chunk(data: &str) -> ParseError {
 
 /// Which choices of a stream have begun, and which have said why they ended.
 ///
-/// A stream is whole when the server says `[DONE]`, or when every choice that it began has a finish reason.
+/// A stream is whole when the server says `[DONE]`, or when every choice that it began has a finish reason. A server whose
+/// finish reason came before the end of a choice has to say `[DONE]`: its next one says no more than the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Choices by number. One with a number beyond the bits counts as number 127.
     begun: u128,
     ended: u128,
+    /// Whether something of a choice came after its finish reason.
+    was_early: bool,
 }
 
 impl Progress {
@@ -97,6 +100,10 @@ impl Progress {
         for choice in &chunk.choices {
             let bit = 1_u128 << choice.index.unwrap_or(0).min(127);
             self.begun |= bit;
+            if self.ended & bit != 0 && !choice.is_silent() {
+                self.was_early = true;
+                self.ended &= !bit;
+            }
             if choice.finish_reason.is_value() {
                 self.ended |= bit;
             }
@@ -109,10 +116,10 @@ impl Progress {
         self.begun != 0
     }
 
-    /// Whether a choice has begun, and every one that has has ended.
+    /// Whether a choice has begun, and every one that has has ended, so that `[DONE]` is not needed.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.begun != 0 && self.begun == self.ended
+        self.begun != 0 && self.begun == self.ended && !self.was_early
     }
 
     /// Whether this choice has said why it ended.

@@ -22,7 +22,7 @@ use vertex_chat_types::{ApiError, ChatCompletion, ChatRequest, ParseError};
 
 use crate::budgets::Budgets;
 use crate::endpoint::{OPENAPI, Shape};
-use crate::response::{Meta, Response};
+use crate::response::{Meta, Response, name_back};
 use crate::stream::ChatStream;
 use crate::trust::Trust;
 use crate::{CallOptions, ClientBuilder, Error, ErrorKind};
@@ -152,7 +152,8 @@ impl Client {
                 Err(error) => return Err(failed(Error::transport("reading the answer", error), &meta)),
             };
             match read_completion(&body) {
-                Ok(completion) => {
+                Ok(mut completion) => {
+                    name_back(meta.report(), &mut completion);
                     record(&Span::current(), &completion);
                     Ok(Response::new(completion, meta))
                 }
@@ -648,7 +649,7 @@ fn without<'a>(text: &'a [u8], secret: &str) -> Cow<'a, [u8]> {
 
 /// Reads a whole answer: a completion, or an error that came with a success.
 pub(crate) fn read_completion(body: &[u8]) -> Result<ChatCompletion, Error> {
-    let completion = match ChatCompletion::from_json(body) {
+    let mut completion = match ChatCompletion::from_json(body) {
         Ok(completion) => completion,
         Err(error) => {
             return Err(match ApiError::detect(body) {
@@ -658,6 +659,7 @@ pub(crate) fn read_completion(body: &[u8]) -> Result<ChatCompletion, Error> {
         }
     };
     if !completion.choices.is_empty() {
+        completion.use_openai_finish_reasons().map_err(|word| Error::failed(word.as_str()))?;
         return Ok(completion);
     }
     match ApiError::detect(body) {

@@ -83,6 +83,10 @@ pub enum ErrorKind {
     ///
     /// *Troubleshooting:* the server or a proxy cut it; ask again. What came so far is not the answer.
     Truncated,
+    /// The server ended the answer and says that it failed, as with a tool call that it cannot read.
+    ///
+    /// *Troubleshooting:* ask again; simpler tools fail less.
+    Failed,
     /// The server answered without a single choice, as it does when it blocks a prompt.
     ///
     /// *Troubleshooting:* [`Error::completion`] has the answer; change the prompt or the safety settings.
@@ -158,6 +162,16 @@ impl Error {
 
     pub(crate) fn truncated(message: &str) -> Self {
         let mut error = Self::new(ErrorKind::Truncated, message);
+        error.0.retryable = true;
+        error.with_sent(Sent::Yes)
+    }
+
+    /// `word` is what the server said in place of a finish reason.
+    pub(crate) fn failed(word: &str) -> Self {
+        const CHARS_MAX: usize = 80;
+        let word = vertex_chat_transport::LogText::new(word, CHARS_MAX);
+        let message = format!("the model's answer failed, with the finish reason {word}; ask again");
+        let mut error = Self::new(ErrorKind::Failed, message);
         error.0.retryable = true;
         error.with_sent(Sent::Yes)
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use vertex_chat_types::{ChatCompletion, ChatCompletionChunk};
 
 use http::{HeaderMap, StatusCode};
 use vertex_chat_params::Report;
@@ -122,4 +123,34 @@ impl fmt::Debug for Meta {
 
 pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
     REQUEST_ID_HEADERS.iter().find_map(|name| headers.get(*name)?.to_str().ok())
+}
+
+/// Gives functions that were sent under another name the caller's name again.
+pub(crate) fn name_back(report: &Report, completion: &mut ChatCompletion) {
+    let calls = completion.choices.iter_mut().filter_map(|it| it.message.as_mut());
+    for message in calls.filter(|_| !report.renamed().is_empty()) {
+        let tools = message.tool_calls.iter_mut().flatten().filter_map(|it| it.function.as_mut());
+        for function in tools.chain(&mut message.function_call) {
+            name_one_back(report, &mut function.name);
+        }
+    }
+}
+
+/// The same for a piece of a stream.
+pub(crate) fn name_chunk_back(report: &Report, chunk: &mut ChatCompletionChunk) {
+    let deltas = chunk.choices.iter_mut().filter_map(|it| it.delta.as_mut());
+    for delta in deltas.filter(|_| !report.renamed().is_empty()) {
+        for function in delta.tool_calls.iter_mut().flatten().filter_map(|it| it.function.as_mut()) {
+            name_one_back(report, &mut function.name);
+        }
+        if let Some(function) = &mut delta.function_call {
+            name_one_back(report, &mut function.name);
+        }
+    }
+}
+
+fn name_one_back(report: &Report, name: &mut Option<String>) {
+    if let Some(callers) = name.as_deref().and_then(|it| report.callers_name(it)) {
+        *name = Some(callers.to_owned());
+    }
 }

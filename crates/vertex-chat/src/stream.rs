@@ -1,5 +1,6 @@
 //! A streamed answer: bytes, events, chunks, and whether it came to its end.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,12 +13,13 @@ use tracing::Span;
 use vertex_chat_sse::{Decoder, Item, Unfinished};
 use vertex_chat_transport::{Body, Clock, Sent, Sleep, TransportError, TransportErrorKind, is_json};
 use vertex_chat_types::{
-    Accumulator, ApiError, ChatCompletion, ChatCompletionChunk, Choice, Progress, StrayText, StreamEvent,
+    Accumulator, ApiError, ChatCompletion, ChatCompletionChunk, Choice, FinishHold, FinishReason, Progress,
+    StrayText, StreamEvent,
 };
 
 use crate::Error;
 use crate::client::{COMPLETION_BYTES_MAX, read_completion, record, record_error};
-use crate::response::{Meta, Response};
+use crate::response::{Meta, Response, name_back, name_chunk_back};
 
 /// How long the end of the body is waited for after `[DONE]`. It is mostly there already, and taking it lets the
 /// connection be used again; a server that keeps it back does not keep the caller.
@@ -57,6 +59,10 @@ pub struct ChatStream {
     /// Text outside of events.
     stray: StrayText,
     seen: Seen,
+    /// Finish reasons that may come too early.
+    ends: FinishHold<()>,
+    /// What goes to the caller before more is read.
+    ready: VecDeque<ChatCompletionChunk>,
 }
 
 enum Mode {
@@ -117,6 +123,8 @@ impl ChatStream {
             mode,
             stray: StrayText::default(),
             seen: Seen::default(),
+            ends: FinishHold::default(),
+            ready: VecDeque::new(),
         }
     }
 
@@ -151,6 +159,9 @@ impl ChatStream {
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ChatCompletionChunk, Error>>> {
         loop {
+            if let Some(chunk) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(chunk)));
+            }
             match &mut self.mode {
                 Mode::Ended => return Poll::Ready(None),
                 Mode::Failing(_) => {
@@ -182,7 +193,11 @@ impl ChatStream {
                 Mode::Events => {
                     if let Some(step) = self.decode() {
                         match step {
-                            Step::Chunk(chunk) => return Poll::Ready(Some(Ok(chunk))),
+                            Step::Chunk(chunk) => {
+                                if let Some(chunk) = self.take(chunk) {
+                                    return Poll::Ready(Some(Ok(chunk)));
+                                }
+                            }
                             Step::Done => self.end(true),
                             Step::Fail(error) => self.mode = Mode::Failing(error),
                         }
@@ -197,7 +212,7 @@ impl ChatStream {
                             self.mode = Mode::Failing(Error::transport("reading the answer", error));
                         }
                         Poll::Ready(None) => {
-                            if let Some(chunk) = self.take_unfinished() {
+                            if let Some(chunk) = self.take_unfinished().and_then(|it| self.take(it)) {
                                 return Poll::Ready(Some(Ok(chunk)));
                             }
                             if matches!(self.mode, Mode::Events) {
@@ -220,7 +235,8 @@ impl ChatStream {
                         self.mode = Mode::Failing(Error::transport("reading the answer", error));
                     }
                     Poll::Ready(None) => match read_completion(whole) {
-                        Ok(completion) => {
+                        Ok(mut completion) => {
+                            name_back(self.meta.report(), &mut completion);
                             record(&self.span, &completion);
                             self.mode = Mode::Ended;
                             return Poll::Ready(Some(Ok(completion.into())));
@@ -230,6 +246,30 @@ impl ChatStream {
                 },
             }
         }
+    }
+
+    /// Takes a chunk, and gives it back if it goes to the caller as it is and alone.
+    fn take(&mut self, mut chunk: ChatCompletionChunk) -> Option<ChatCompletionChunk> {
+        name_chunk_back(self.meta.report(), &mut chunk);
+        if self.ends.passes(&chunk) {
+            return Some(chunk);
+        }
+        let failed = |it: &vertex_chat_types::ChunkChoice| failure(it.finish_reason.get());
+        if let Some(error) = chunk.choices.iter().find_map(failed) {
+            self.mode = Mode::Failing(error);
+            return None;
+        }
+        for (chunk, _) in self.ends.push(chunk, ()) {
+            self.give(chunk);
+        }
+        None
+    }
+
+    /// Lays a chunk ready, its finish reasons in OpenAI's words.
+    fn give(&mut self, mut chunk: ChatCompletionChunk) {
+        // A word for a failure has become an error before.
+        let _ = chunk.use_openai_finish_reasons(|it| self.ends.has_called(it));
+        self.ready.push_back(chunk);
     }
 
     /// The next thing in what was read; `None` when more has to be read.
@@ -299,6 +339,9 @@ impl ChatStream {
             Mode::Failing(Error::no_choices(None))
         } else if done || self.seen.progress.is_finished() {
             record(&self.span, &self.seen.summary);
+            for (chunk, _) in self.ends.finish() {
+                self.give(chunk);
+            }
             if done { Mode::Draining(None) } else { Mode::Ended }
         } else if self.seen.chunks == 0 && !self.stray.is_empty() {
             Mode::Failing(Error::unreadable("the answer is not an event stream"))
@@ -328,6 +371,12 @@ enum Step {
     Chunk(ChatCompletionChunk),
     Done,
     Fail(Error),
+}
+
+/// The error that a finish reason says.
+fn failure(reason: Option<&FinishReason>) -> Option<Error> {
+    let reason = reason.filter(|it| !it.as_str().is_empty() && it.ending().finish_reason().is_none())?;
+    Some(Error::failed(reason.as_str()))
 }
 
 fn failed_midway(api: ApiError) -> Error {

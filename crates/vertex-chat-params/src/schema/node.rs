@@ -35,6 +35,11 @@ impl Node {
         Self::Scalar(Json::from(value))
     }
 
+    /// A number without a fraction.
+    pub(super) fn integer(value: f64) -> Self {
+        Self::Scalar(format!("{value:.0}").parse().expect("because it is a number"))
+    }
+
     /// An object that may have any properties.
     pub(super) fn open_object() -> Self {
         Self::Object(vec![("type".to_owned(), Self::text("object"))])

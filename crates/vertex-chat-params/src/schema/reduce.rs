@@ -317,6 +317,20 @@ impl Reducer<'_, '_, '_> {
                     };
                     out.set(key, reduced);
                 }
+                "exclusiveMinimum" | "exclusiveMaximum" if kind == "integer" && value.number().is_some() => {
+                    let (name, limit) = inclusive(key, value.number().unwrap_or_default());
+                    let own = schema.get(name).and_then(Node::number);
+                    let is_tighter =
+                        own.is_none_or(|own| if name == "minimum" { limit > own } else { limit < own });
+                    self.note(path, key, "it became the limit that it means for an integer");
+                    if is_tighter {
+                        out.set(name, Node::integer(limit));
+                    }
+                }
+                // A tighter limit may have been set already.
+                key if self.is_kept(key)
+                    && matches!(key, "minimum" | "maximum")
+                    && out.get(key).is_some() => {}
                 key if self.is_kept(key) => out.set(key, value.clone()),
                 "properties" | "items" | "prefixItems" => {
                     self.note(path, key, "left out: it says nothing about this type");
@@ -577,9 +591,21 @@ impl Reducer<'_, '_, '_> {
         };
         self.share.take(values.len())?;
         let is_null = |it: &Node| it.is("null");
-        let texts: Vec<Node> = values.iter().filter(|it| it.as_text().is_some()).cloned().collect();
+        // Gemini refuses an empty text among the words.
+        let is_word = |it: &&Node| it.as_text().is_some_and(|it| !it.is_empty());
+        let texts: Vec<Node> = values.iter().filter(is_word).cloned().collect();
+        let has_empty = values.iter().any(|it| it.as_text() == Some(""));
         let others = values.iter().any(|it| it.as_text().is_none() && !is_null(it));
         let may_be_text = types.is_empty() || types.iter().any(|it| it == "string");
+        if has_empty && !others && may_be_text {
+            self.note(path, key, "the empty text, which Gemini refuses as a word, went into the description");
+            asides.push("or an empty text".to_owned());
+            if texts.is_empty() {
+                *nullable |= values.iter().any(is_null);
+                *types = vec!["string".to_owned()];
+                return Ok(None);
+            }
+        }
         if others || texts.is_empty() || !may_be_text {
             self.note(path, key, "values that are no texts went into the description");
             if let (true, Some(kind)) = (types.is_empty(), shared_type(values)) {
@@ -742,5 +768,12 @@ fn shared_type(values: &[Node]) -> Option<&'static str> {
         [] => None,
         many if many.iter().all(|it| ["integer", "number"].contains(it)) => Some("number"),
         _ => None,
+    }
+}
+/// The limit of an integer that an exclusive one means.
+fn inclusive(key: &str, limit: f64) -> (&'static str, f64) {
+    match key {
+        "exclusiveMinimum" => ("minimum", limit.floor() + 1.0),
+        _ => ("maximum", limit.ceil() - 1.0),
     }
 }

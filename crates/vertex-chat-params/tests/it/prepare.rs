@@ -68,7 +68,7 @@ fn the_documented_parameters_are_taken_for_googles_models() {
 /// What OpenAI has and Vertex's list has not, with a value for each and where it is then.
 fn unlisted() -> Vec<(&'static str, Value)> {
     let tool = json!([{"type": "function", "function": {"name": "f", "strict": true}}]);
-    let format = json!({"type": "json_schema", "json_schema": {"name": "s", "schema": {}, "strict": true}});
+    let format = json!({"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "string"}, "strict": true}});
     vec![
         ("stream_options", json!({"stream_options": {"include_usage": true}})),
         ("parallel_tool_calls", json!({"parallel_tool_calls": false})),
@@ -310,8 +310,6 @@ fn what_no_source_settles_is_not_refused() {
         json!({"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}}),
         json!({"functions": [{"name": "f"}], "function_call": {"name": "f"}}),
         json!({"messages": [{"role": "developer", "content": "d"}, {"role": "user", "content": "u"}]}),
-        json!({"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]}),
-        json!({"messages": [{"role": "user", "content": [{"type": "invented", "x": 1}]}]}),
         json!({"messages": [{"role": "oracle", "content": "o"}]}),
         json!({"messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}]}),
         json!({"messages": [{"role": "assistant", "content": "c",
@@ -390,7 +388,13 @@ fn conversations_that_the_service_refuses() {
     let messages = |messages: Value| with(json!({"messages": messages}));
     assert_eq!(problems(&messages(json!([])), Dialect::VertexGemini3), ["messages"]);
     let only_system = messages(json!([{"role": "system", "content": "s"}]));
-    assert_eq!(problems(&only_system, Dialect::VertexGemini2), ["messages"]);
+    let as_it_is = Target::new(Dialect::VertexGemini2).with_rewrites(Rewrites::none());
+    let refused = send(&only_system, &as_it_is).unwrap_err();
+    assert_eq!(refused.problems()[0].path, "messages");
+    for part in [json!({"type": "invented", "x": 1}), json!({"type": "file", "file": {"file_id": "f"}})] {
+        let foreign = messages(json!([{"role": "user", "content": [{"type": "text", "text": "t"}, part]}]));
+        assert_eq!(problems(&foreign, Dialect::VertexGemini3), ["messages[0].content[1]"], "{part}");
+    }
     assert!(problems(&only_system, Dialect::Vllm).is_empty());
     let image =
         |url: &str, detail: &str| json!({"type": "image_url", "image_url": {"url": url, "detail": detail}});

@@ -303,15 +303,221 @@ fn results_follow_their_calls_in_the_order_of_the_calls() {
     for dialect in [Dialect::VertexGemini2, Dialect::VertexGemini3] {
         check(Rewrite::ToolResultOrder, dialect, before.clone(), after.clone(), &["messages[2]"]);
     }
-    // Calls in messages of their own, answered in their order, are right as they are.
-    let one = |id: &str| json!({"role": "assistant", "tool_calls": [signed(call(id), "c2ln")]});
-    let split = with(
-        json!({"messages": [{"role": "user", "content": "u"}, one("a"), one("b"), result("a"), result("b")]}),
-    );
+}
+
+/// What Gemini gets of a conversation, and the paths that are told.
+#[track_caller]
+fn round(messages: &Value) -> (Value, Vec<String>) {
+    let (sent, report) =
+        send(&with(json!({"messages": messages})), &Target::new(Dialect::VertexGemini2)).unwrap();
+    (sent["messages"].clone(), report.notes().iter().map(|it| it.path.clone()).collect())
+}
+
+#[test]
+fn each_call_has_one_result_behind_it() {
+    let user = json!({"role": "user", "content": "u"});
+    let calls = |ids: &[&str]| json!({"role": "assistant", "tool_calls": ids.iter().map(|id| call(id)).collect::<Vec<_>>()});
+    let missing = |id: &str| json!({"role": "tool", "content": "The result of this call is missing.", "tool_call_id": id});
+    // Parallel calls, one message each.
+    let (sent, told) = round(&json!([user, calls(&["a"]), calls(&["b"]), result("b"), result("a")]));
+    assert_eq!(sent, json!([user, calls(&["a", "b"]), result("a"), result("b")]));
+    assert!(told.contains(&"messages[2].tool_calls".to_owned()), "{told:?}");
+    // A result that is not there, one that nobody asked for, and one that comes twice.
+    let (sent, told) = round(&json!([user, calls(&["a", "b"]), result("a"), user]));
     assert_eq!(
-        send(&split, &Target::new(Dialect::VertexGemini3)).unwrap(),
-        (split.clone(), Report::default())
+        (sent, told),
+        (
+            json!([user, calls(&["a", "b"]), result("a"), missing("b"), user]),
+            vec!["messages[1].tool_calls[1]".to_owned()]
+        )
     );
+    let (sent, told) = round(&json!([user, calls(&["a"]), result("a"), result("x"), result("a"), user]));
+    assert_eq!(sent, json!([user, calls(&["a"]), result("a"), user]));
+    assert!(told.contains(&"messages[3]".to_owned()) && told.contains(&"messages[4]".to_owned()), "{told:?}");
+    // A history that was cut before its call, and one that ends with a call.
+    let (sent, told) = round(&json!([calls(&["a"]), result("a"), user]));
+    assert_eq!(sent, json!([{"role": "user", "content": " "}, calls(&["a"]), result("a"), user]));
+    assert_eq!(told, ["messages[0]"]);
+    let (sent, _) = round(&json!([user, calls(&["a"])]));
+    assert_eq!(sent, json!([user, calls(&["a"]), missing("a")]));
+    // The same ids in every turn.
+    let turn = [calls(&["a"]), result("a"), user.clone()];
+    let twice: Vec<Value> = std::iter::once(user.clone()).chain(turn.iter().chain(&turn).cloned()).collect();
+    assert_eq!(round(&json!(twice)), (json!(twice), Vec::new()));
+}
+
+#[test]
+fn every_text_says_something() {
+    let user = json!({"role": "user", "content": "u"});
+    let picture = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}});
+    let text = |it: &str| json!({"type": "text", "text": it});
+    for (before, after) in [
+        (json!([{"role": "user", "content": ""}]), json!([{"role": "user", "content": " "}])),
+        (json!([{"role": "user", "content": null}]), json!([{"role": "user", "content": " "}])),
+        (json!([{"role": "user", "content": []}]), json!([{"role": "user", "content": " "}])),
+        (json!([{"role": "user", "content": [text("")]}]), json!([{"role": "user", "content": " "}])),
+        (
+            json!([{"role": "user", "content": [text(""), text("a")]}]),
+            json!([{"role": "user", "content": [text("a")]}]),
+        ),
+        (
+            json!([{"role": "user", "content": [text(""), picture]}]),
+            json!([{"role": "user", "content": [picture, text(" ")]}]),
+        ),
+        (json!([{"role": "system", "content": ""}, user]), json!([user])),
+        (
+            json!([user, {"role": "assistant", "content": ""}, user]),
+            json!([user, {"role": "assistant", "content": " "}, user]),
+        ),
+        (
+            json!([user, {"role": "assistant", "refusal": "no"}, user]),
+            json!([user, {"role": "assistant", "content": "no"}, user]),
+        ),
+        (json!([{"role": "system", "content": "s"}]), json!([{"role": "user", "content": "s"}])),
+    ] {
+        let (sent, told) = round(&before);
+        assert_eq!(sent, after, "{before}");
+        assert!(!told.is_empty(), "{before}");
+    }
+    let beside = json!({"role": "assistant", "content": "", "tool_calls": [call("a")]});
+    let (sent, _) = round(&json!([user, beside, result("a")]));
+    assert_eq!(sent[1], json!({"role": "assistant", "tool_calls": [call("a")]}));
+}
+
+#[test]
+fn arguments_of_earlier_calls_are_objects() {
+    let with_arguments = |arguments: Value| {
+        json!([{"role": "user", "content": "u"},
+            {"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": arguments}}]},
+            result("a")])
+    };
+    for nothing in [json!(""), json!(" "), json!("null"), Value::Null] {
+        let (sent, _) = round(&with_arguments(nothing));
+        assert_eq!(sent[1]["tool_calls"][0]["function"]["arguments"], "{}");
+    }
+    for half in [json!("{\"a\":"), json!("[1]"), json!("7"), json!("x")] {
+        let request = with(json!({"messages": with_arguments(half)}));
+        let refused = send(&request, &Target::new(Dialect::VertexGemini2)).unwrap_err();
+        assert_eq!(refused.problems()[0].path, "messages[1].tool_calls[0].function.arguments");
+    }
+}
+
+#[test]
+fn efforts_become_those_that_the_model_takes() {
+    for (model, effort, sent) in [
+        ("google/gemini-3.1-pro-preview", "none", "low"),
+        ("google/gemini-3.1-pro-preview", "minimal", "low"),
+        ("google/gemini-3.1-pro-preview", "xhigh", "high"),
+        ("google/gemini-3-flash-preview", "none", "minimal"),
+        ("google/gemini-3-flash-preview", "minimal", "minimal"),
+        ("google/gemini-3.7-flash", "minimal", "low"),
+        ("google/gemini-2.5-pro", "none", "low"),
+        ("google/gemini-2.5-flash", "none", "none"),
+        ("google/gemini-2.5-flash", "max", "high"),
+        ("google/gemini-2.5-flash", "medium", "medium"),
+    ] {
+        let request = with(json!({"model": model, "reasoning_effort": effort}));
+        let dialect = Dialect::of_vertex_model(Some(model));
+        let (body, report) = send(&request, &Target::new(dialect)).unwrap();
+        assert_eq!(body["reasoning_effort"], sent, "{model}");
+        assert_eq!(report.notes().len(), usize::from(effort != sent), "{model} {effort}");
+    }
+}
+
+#[test]
+fn tools_go_where_gemini_has_them() {
+    let f = json!({"type": "function", "function": {"name": "f", "description": "d"}});
+    let body = |fields: Value| send(&with(fields), &Target::new(Dialect::VertexGemini3)).unwrap().0;
+    for tool in [
+        json!({"google_search": {}}),
+        json!({"type": "google_search"}),
+        json!({"type": "web_search"}),
+        json!({"googleSearch": {}}),
+    ] {
+        let sent = body(json!({"tools": [tool, f]}));
+        assert_eq!(sent["tools"], json!([f]));
+        assert_eq!(sent["extra_body"]["google"]["tools"], json!([{"googleSearch": {}}]));
+        let refused =
+            send(&with(json!({"tools": [tool]})), &Target::new(Dialect::GeminiDeveloper)).unwrap_err();
+        assert_eq!(refused.problems()[0].path, "tools[0]");
+    }
+    let flat = json!({"type": "function", "name": "f", "description": "d", "strict": true});
+    assert_eq!(body(json!({"tools": [flat]}))["tools"], json!([f]));
+    let refused =
+        send(&with(json!({"tools": [{"type": "computer_use"}]})), &Target::new(Dialect::VertexGemini3))
+            .unwrap_err();
+    assert_eq!(refused.problems()[0].path, "tools[0]");
+    // Choices.
+    let g = json!({"type": "function", "function": {"name": "g"}});
+    let allowed = json!({"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [{"type": "function", "function": {"name": "g"}}]}});
+    let sent = body(json!({"tools": [f, g], "tool_choice": allowed}));
+    assert_eq!((&sent["tools"], &sent["tool_choice"]), (&json!([g]), &json!("required")));
+    assert_eq!(body(json!({"tools": [f], "tool_choice": "any"}))["tool_choice"], "required");
+    for fields in [json!({"tool_choice": "auto"}), json!({"tools": [], "tool_choice": "required"})] {
+        let sent = body(fields);
+        assert!(sent.get("tool_choice").is_none() && sent.get("tools").is_none(), "{sent}");
+    }
+}
+
+#[test]
+fn schemas_that_say_nothing_are_no_schemas() {
+    for nothing in [
+        json!({}),
+        json!({"description": "d"}),
+        json!({"anyOf": []}),
+        json!({"type": null}),
+        json!({"type": "null"}),
+        json!({"$schema": "http://json-schema.org/draft-07/schema#", "title": "t"}),
+        json!({"type": "object", "properties": {}, "required": [], "additionalProperties": false}),
+        json!({"type": "object"}),
+    ] {
+        let tool = json!({"type": "function", "function": {"name": "f", "parameters": nothing}});
+        let (sent, report) =
+            send(&with(json!({"tools": [tool]})), &Target::new(Dialect::VertexGemini3)).unwrap();
+        assert_eq!(sent["tools"][0]["function"], json!({"name": "f"}), "{nothing}");
+        assert_eq!(report.notes()[0].path, "tools[0].function.parameters");
+    }
+    let format = json!({"type": "json_schema", "json_schema": {"name": "r", "schema": {}}});
+    let (sent, _) =
+        send(&with(json!({"response_format": format})), &Target::new(Dialect::VertexGemini3)).unwrap();
+    assert_eq!(sent["response_format"], json!({"type": "json_object"}));
+}
+
+#[test]
+fn media_have_the_form_and_the_type_that_gemini_knows() {
+    let sent = |part: Value| {
+        let messages = json!([{"role": "user", "content": [{"type": "text", "text": "t"}, part]}]);
+        let (sent, told) = round(&messages);
+        assert_eq!(told.len(), 1, "{sent}");
+        sent[0]["content"][1].clone()
+    };
+    let media = |url: &str| json!({"type": "image_url", "image_url": {"url": url}});
+    for (before, after) in [
+        ("data:image/jpg;base64,/9j/4AAQ", "data:image/jpeg;base64,/9j/4AAQ"),
+        ("data:application/octet-stream;base64,/9j/4AAQ", "data:image/jpeg;base64,/9j/4AAQ"),
+        ("data:;base64,/9j/4AAQ", "data:image/jpeg;base64,/9j/4AAQ"),
+        ("data:image/*;base64,/9j/4AAQ", "data:image/jpeg;base64,/9j/4AAQ"),
+        ("data:image/PNG;base64,iVBORw0KGgo=", "data:image/png;base64,iVBORw0KGgo="),
+        ("data:png;base64,iVBORw0KGgo=", "data:image/png;base64,iVBORw0KGgo="),
+        ("data:;base64,JVBERi0xLjQ=", "data:application/pdf;base64,JVBERi0xLjQ="),
+    ] {
+        assert_eq!(sent(media(before)), media(after));
+    }
+    let pdf = "data:application/pdf;base64,JVBERi0=";
+    for part in [
+        json!({"type": "file", "file": {"filename": "a.pdf", "file_data": pdf}}),
+        json!({"type": "input_file", "filename": "a.pdf", "file_data": pdf}),
+        json!({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}}),
+        json!({"type": "video_url", "video_url": {"url": pdf}}),
+        json!({"type": "input_image", "image_url": pdf}),
+    ] {
+        assert_eq!(sent(part), media(pdf));
+    }
+    assert_eq!(sent(json!({"type": "input_text", "text": "x"})), json!({"type": "text", "text": "x"}));
+    let unknown = json!([{"role": "user", "content": [media("data:;base64,AAAA")]}]);
+    let refused =
+        send(&with(json!({"messages": unknown})), &Target::new(Dialect::VertexGemini3)).unwrap_err();
+    assert_eq!(refused.problems()[0].path, "messages[0].content[0].image_url");
 }
 
 #[test]

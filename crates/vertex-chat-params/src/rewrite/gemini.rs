@@ -1,0 +1,154 @@
+//! Texts, thinking and calls as Gemini takes them.
+
+use vertex_chat_types::{Content, ContentPart, Message, Nullable, ReasoningEffort, Role};
+
+use super::{Rewriter, generation_2};
+use crate::Dialect;
+use crate::report::Problem;
+
+/// What stands where Gemini wants a text and there is none.
+const FILLER: &str = " ";
+
+impl Rewriter<'_> {
+    /// The endpoint turns system messages into an instruction, and then nothing is left to answer.
+    pub(super) fn system_only(&mut self) {
+        let messages = &mut self.request.messages;
+        let Some(last) = messages.len().checked_sub(1) else { return };
+        if messages.iter().all(|it| matches!(it.role, Role::System | Role::Developer)) {
+            messages[last].role = Role::User;
+            self.note(
+                format!("messages[{last}].role"),
+                "it became `user`: Gemini answers no instructions alone",
+            );
+        }
+    }
+
+    pub(super) fn empty_text(&mut self) {
+        let mut notes: Vec<(String, &str)> = Vec::new();
+        let mut i = 0;
+        let mut at = 0;
+        while at < self.request.messages.len() {
+            let others = self.request.messages.len() > 1;
+            let message = &mut self.request.messages[at];
+            let path = format!("messages[{i}].content");
+            i += 1;
+            if let Nullable::Value(Content::Parts(parts)) = &mut message.content {
+                let before = parts.len();
+                let says_nothing = |it: &ContentPart| {
+                    it.text.as_deref() == Some("") && it.image_url.is_none() && it.extra_content.is_none()
+                };
+                parts.retain(|it| !says_nothing(it));
+                if parts.len() < before {
+                    notes.push((path.clone(), "empty texts were left out"));
+                }
+            }
+            if !is_empty(message) {
+                at += 1;
+                continue;
+            }
+            let calls = message.tool_calls.as_ref().is_some_and(|it| !it.is_empty());
+            if calls || message.function_call.is_some() {
+                if message.content.is_value() {
+                    message.content = Nullable::Absent;
+                    notes.push((path, "the empty text was left out beside the calls"));
+                }
+            } else if matches!(message.role, Role::System | Role::Developer) && others {
+                self.request.messages.remove(at);
+                notes.push((path, "the empty message was left out"));
+                continue;
+            } else if let Some(refusal) = message.refusal.take() {
+                message.content = Nullable::Value(Content::Text(refusal));
+                notes.push((path, "the refusal is the text"));
+            } else {
+                message.content = Nullable::Value(Content::Text(FILLER.to_owned()));
+                notes.push((path, "one space stands where Gemini wants a text"));
+            }
+            at += 1;
+        }
+        for (path, reason) in notes {
+            self.note(path, reason);
+        }
+    }
+
+    /// Gemini's efforts by the sources: Vertex's page has none (not for Pro), low, medium and high; pydantic-ai, DeepTutor and
+    /// LiteLLM report which models refuse `none` and `minimal`.
+    pub(super) fn nearest_effort(&mut self) {
+        let Some(effort) = &self.request.reasoning_effort else { return };
+        let model = self.request.model.as_deref().unwrap_or_default();
+        let name = model.rsplit('/').next().unwrap_or_default();
+        if !name.starts_with("gemini") {
+            return;
+        }
+        let is_2 = generation_2(Some(model));
+        let is_pro = name.contains("-pro");
+        let takes_minimal = match is_2 {
+            true => self.dialect == Dialect::GeminiDeveloper,
+            false => !is_pro && !name.starts_with("gemini-3.7"),
+        };
+        let least = if takes_minimal { ReasoningEffort::Minimal } else { ReasoningEffort::Low };
+        let nearest = match effort.as_str() {
+            "none" if is_2 && !is_pro => return,
+            "none" => least,
+            "minimal" if takes_minimal => return,
+            "minimal" => ReasoningEffort::Low,
+            "low" | "medium" | "high" => return,
+            "xhigh" | "max" => ReasoningEffort::High,
+            _ => return,
+        };
+        let reason = format!("`{}` became `{nearest}`, the nearest that this model takes", effort.as_str());
+        self.request.reasoning_effort = Some(nearest);
+        self.note("reasoning_effort", reason);
+    }
+
+    /// The endpoint reads the arguments of earlier calls, and refuses what is no object.
+    pub(super) fn call_arguments(&mut self) {
+        let mut notes = Vec::new();
+        let mut refused = Vec::new();
+        for (i, message) in self.request.messages.iter_mut().enumerate() {
+            let of_tools = message.tool_calls.iter_mut().flatten().enumerate();
+            let mut calls: Vec<_> = of_tools
+                .filter_map(|(j, call)| {
+                    Some((
+                        format!("messages[{i}].tool_calls[{j}].function.arguments"),
+                        call.function.as_mut()?,
+                    ))
+                })
+                .collect();
+            if let Some(call) = &mut message.function_call {
+                calls.push((format!("messages[{i}].function_call.arguments"), call));
+            }
+            for (path, function) in calls {
+                let text = function.arguments.as_deref().unwrap_or_default().trim();
+                if matches!(text, "" | "null" | "\"\"") {
+                    function.arguments = Some("{}".to_owned());
+                    notes.push(path);
+                } else if serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_err() {
+                    refused.push(path);
+                }
+            }
+        }
+        for path in notes {
+            self.note(path, "a call without arguments has an empty object of them");
+        }
+        for path in refused {
+            self.problems.push(Problem {
+                path,
+                message: "the arguments of the call are no JSON object".to_owned(),
+                remedy:
+                    "send the arguments as the model wrote them; a call that was cut off cannot be sent back"
+                        .to_owned(),
+                source: self.rule.source(),
+                is_unsupported: false,
+            });
+        }
+    }
+}
+
+/// Whether a message says nothing that Gemini would see.
+fn is_empty(message: &Message) -> bool {
+    match message.content.get() {
+        None => true,
+        Some(Content::Text(text)) => text.is_empty(),
+        Some(content) => content.parts().is_empty(),
+    }
+}

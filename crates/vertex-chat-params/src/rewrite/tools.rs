@@ -1,0 +1,374 @@
+//! Tools, choices, and the rounds of calls and results.
+
+use std::collections::{HashMap, HashSet};
+
+use vertex_chat_types::{
+    Content, Extra, FunctionCallChoice, Json, Message, Role, Tool, ToolChoice, ToolMode,
+};
+
+use super::{Rewriter, call_ids};
+use crate::Dialect;
+use crate::report::Problem;
+
+/// What the model is told of a call whose result is not there.
+const MISSING_RESULT: &str = "The result of this call is missing.";
+
+/// Google's own tools by their names in `tools`, in both spellings, and what they are called natively.
+const NATIVE_TOOLS: [(&str, &str, &str); 6] = [
+    ("google_search", "googleSearch", "googleSearch"),
+    ("google_search_retrieval", "googleSearchRetrieval", "googleSearchRetrieval"),
+    ("code_execution", "codeExecution", "codeExecution"),
+    ("url_context", "urlContext", "urlContext"),
+    ("google_maps", "googleMaps", "googleMaps"),
+    ("enterprise_web_search", "enterpriseWebSearch", "enterpriseWebSearch"),
+];
+/// The longest name of a function on Vertex and on the Developer API, in letters.
+const VERTEX_NAME_MAX: usize = 128;
+const DEVELOPER_NAME_MAX: usize = 64;
+/// The search of OpenAI's Responses API, whose tools people send here.
+const WEB_SEARCH: [&str; 3] = ["web_search", "web_search_preview", "web_search_2025_08_26"];
+
+fn is_model(message: &Message) -> bool {
+    matches!(message.role, Role::Assistant | Role::Model)
+}
+
+fn has_calls(message: &Message) -> bool {
+    is_model(message) && message.tool_calls.as_ref().is_some_and(|it| !it.is_empty())
+}
+
+impl Rewriter<'_> {
+    /// Gemini takes: a turn with calls, behind it a result for each, and nothing else in between.
+    pub(super) fn tool_rounds(&mut self) {
+        let messages = &self.request.messages;
+        let is_of_tools = |it: &Message| has_calls(it) || it.role == Role::Tool;
+        // A call without an id cannot be told from another.
+        let lacks_id = |it: &Message| it.tool_calls.iter().flatten().any(|call| call.id.is_none());
+        if !messages.iter().any(is_of_tools) || messages.iter().any(lacks_id) {
+            return;
+        }
+        let mut left: Vec<Option<(usize, Message)>> =
+            std::mem::take(&mut self.request.messages).into_iter().enumerate().map(Some).collect();
+        let mut out: Vec<Message> = Vec::with_capacity(left.len());
+        let mut notes: Vec<(String, &str)> = Vec::new();
+        for at in 0..left.len() {
+            let Some((i, mut message)) = left[at].take() else { continue };
+            if message.role == Role::Tool {
+                notes.push((format!("messages[{i}]"), "left out: no call before it has this `tool_call_id`"));
+                continue;
+            }
+            if !has_calls(&message) {
+                out.push(message);
+                continue;
+            }
+            // Parallel calls that a client has written as one message each.
+            for next in at + 1..left.len() {
+                let Some((j, other)) = left[next].as_mut().filter(|(_, it)| has_calls(it)) else { break };
+                let more = other.tool_calls.take().unwrap_or_default();
+                message.tool_calls.get_or_insert_default().extend(more);
+                if message.content.get().is_none_or(is_blank) {
+                    message.content = std::mem::take(&mut other.content);
+                }
+                notes.push((
+                    format!("messages[{j}].tool_calls"),
+                    "the calls went to the message before: they are parallel",
+                ));
+                left[next] = None;
+            }
+            if out.iter().all(|it| matches!(it.role, Role::System | Role::Developer)) {
+                out.push(Message::user(" "));
+                notes.push((
+                    format!("messages[{i}]"),
+                    "a message of one space stands before the call: a conversation begins with the user",
+                ));
+            }
+            let results = results_of(&message, &mut left[at + 1..], i, &mut notes);
+            out.push(message);
+            out.extend(results);
+        }
+        self.request.messages = out;
+        for (path, reason) in notes {
+            self.note(path, reason);
+        }
+    }
+
+    /// Tools that are no functions, where they belong; and function tools in the form of OpenAI's Responses API.
+    pub(super) fn native_tools(&mut self) {
+        let Some(tools) = self.request.tools.take() else { return };
+        let mut kept = Vec::with_capacity(tools.len());
+        for (i, mut tool) in tools.into_iter().enumerate() {
+            let path = format!("tools[{i}]");
+            let kind = tool.r#type.as_ref().map(|it| it.as_str().to_owned()).unwrap_or_default();
+            if tool.function.is_some() || tool.custom.is_some() {
+                kept.push(tool);
+            } else if kind == "function" && tool.extra.get("name").is_some() {
+                match flat_function(&mut tool) {
+                    Some(whole) => {
+                        self.note(path, "name, description and parameters went into `function`");
+                        kept.push(whole);
+                    }
+                    None => kept.push(tool),
+                }
+            } else if let Some(native) = native_tool(&tool, &kind) {
+                self.native_tool(path, native);
+            } else {
+                let message = if kind.is_empty() {
+                    "neither a function nor a tool of Google's".to_owned()
+                } else {
+                    "a kind of tool that Gemini does not have here".to_owned()
+                };
+                self.problems.push(Problem {
+                    path,
+                    message,
+                    remedy: "send function tools, or Google's own such as {\"google_search\":{}}".to_owned(),
+                    source: self.rule.source(),
+                    is_unsupported: false,
+                });
+            }
+        }
+        self.request.tools = (!kept.is_empty()).then_some(kept);
+    }
+
+    fn native_tool(&mut self, path: String, native: Json) {
+        if self.dialect == Dialect::GeminiDeveloper {
+            self.problems.push(Problem {
+                path,
+                message: "a tool of Google's, which the Developer API does not take on its OpenAI-compatible endpoint".to_owned(),
+                remedy: "use a model on Vertex AI for it, or send function tools".to_owned(),
+                source: self.rule.source(),
+                is_unsupported: false,
+            });
+            return;
+        }
+        let google = self.request.extra_body.get_or_insert_default().google.get_or_insert_default();
+        google.tools.get_or_insert_default().push(native);
+        self.note(path, "it went to `extra_body.google.tools`");
+    }
+
+    /// Names that Gemini refuses, everywhere in the request. The new name follows from the old one, so that it is the same in
+    /// every turn.
+    pub(super) fn function_names(&mut self) {
+        let longest =
+            if self.dialect == Dialect::GeminiDeveloper { DEVELOPER_NAME_MAX } else { VERTEX_NAME_MAX };
+        let request = &mut *self.request;
+        let of_tools = request.tools.iter_mut().flatten().enumerate();
+        let mut places: Vec<(String, &mut Option<String>)> = of_tools
+            .filter_map(|(i, it)| {
+                Some((format!("tools[{i}].function.name"), &mut it.function.as_mut()?.name))
+            })
+            .collect();
+        let functions = request.functions.iter_mut().flatten().enumerate();
+        places.extend(functions.map(|(i, it)| (format!("functions[{i}].name"), &mut it.name)));
+        if let Some(ToolChoice::Named(named)) = &mut request.tool_choice
+            && let Some(function) = &mut named.function
+        {
+            places.push(("tool_choice.function.name".to_owned(), &mut function.name));
+        }
+        if let Some(FunctionCallChoice::Named(named)) = &mut request.function_call {
+            places.push(("function_call.name".to_owned(), &mut named.name));
+        }
+        for (i, message) in request.messages.iter_mut().enumerate() {
+            let of_calls = message.tool_calls.iter_mut().flatten().enumerate();
+            places.extend(of_calls.filter_map(|(j, it)| {
+                Some((
+                    format!("messages[{i}].tool_calls[{j}].function.name"),
+                    &mut it.function.as_mut()?.name,
+                ))
+            }));
+            if let Some(call) = &mut message.function_call {
+                places.push((format!("messages[{i}].function_call.name"), &mut call.name));
+            }
+            if matches!(message.role, Role::Tool | Role::Function) {
+                places.push((format!("messages[{i}].name"), &mut message.name));
+            }
+        }
+        let mut taken: HashSet<String> = places
+            .iter()
+            .filter_map(|(_, name)| (**name).clone())
+            .filter(|it| is_taken_by_gemini(it, longest))
+            .collect();
+        let mut new_names: HashMap<String, String> = HashMap::new();
+        let mut paths = Vec::new();
+        for (path, place) in places {
+            let Some(name) = place.as_mut().filter(|it| !it.is_empty() && !is_taken_by_gemini(it, longest))
+            else {
+                continue;
+            };
+            let new = new_names.entry(name.clone()).or_insert_with(|| {
+                let mut number = 0;
+                loop {
+                    let new = other_name(name, longest, number);
+                    if taken.insert(new.clone()) {
+                        return new;
+                    }
+                    number += 1;
+                }
+            });
+            name.clone_from(new);
+            paths.push(path);
+        }
+        self.report.set_renamed(new_names.into_iter().map(|(callers, sent)| (sent, callers)).collect());
+        for path in paths {
+            self.note(path, "another name on the way, for Gemini does not take this one");
+        }
+    }
+
+    /// A choice among tools, in the words that Gemini has.
+    pub(super) fn gemini_choice(&mut self) {
+        if self.request.tools.as_ref().is_some_and(Vec::is_empty) {
+            self.request.tools = None;
+            self.note("tools", "left out: the list is empty");
+        }
+        let has_tools = self.request.tools.is_some();
+        match self.request.tool_choice.take() {
+            Some(_) if !has_tools => {
+                self.note("tool_choice", "left out: there are no functions to choose from")
+            }
+            Some(ToolChoice::Mode(mode)) if mode.as_str() == "any" => {
+                self.request.tool_choice = Some(ToolChoice::Mode(ToolMode::Required));
+                self.note("tool_choice", "`any` became `required`");
+            }
+            Some(ToolChoice::Named(named)) if named.allowed_tools.is_some() => {
+                let allowed = named.allowed_tools.unwrap_or_default();
+                let names: HashSet<String> =
+                    allowed.tools.iter().flatten().map(allowed_name).filter(|it| !it.is_empty()).collect();
+                let tools = self.request.tools.get_or_insert_default();
+                tools.retain(|it| names.contains(it.name()));
+                if tools.is_empty() {
+                    self.problems.push(Problem {
+                        path: "tool_choice.allowed_tools.tools".to_owned(),
+                        message: "none of them is in `tools`".to_owned(),
+                        remedy: "name functions that are in `tools`".to_owned(),
+                        source: self.rule.source(),
+                        is_unsupported: false,
+                    });
+                }
+                self.request.tool_choice = Some(ToolChoice::Mode(allowed.mode.unwrap_or(ToolMode::Auto)));
+                self.note("tool_choice", "only the allowed tools are sent, with their mode");
+            }
+            choice => self.request.tool_choice = choice,
+        }
+    }
+}
+
+/// The results of a message's calls, in their order: those that are there, and a word about those that are not.
+fn results_of(
+    message: &Message,
+    rest: &mut [Option<(usize, Message)>],
+    i: usize,
+    notes: &mut Vec<(String, &'static str)>,
+) -> Vec<Message> {
+    let ids = call_ids(message);
+    let places: HashMap<&str, usize> =
+        ids.iter().enumerate().map(|(place, id)| (id.as_str(), place)).collect();
+    let mut results: Vec<Option<Message>> = vec![None; ids.len()];
+    let mut is_out_of_place = false;
+    let mut last = 0;
+    for slot in rest.iter_mut() {
+        // Some clients give their calls the same ids in every turn.
+        let calls_again = |it: &Message| call_ids(it).iter().any(|id| places.contains_key(id.as_str()));
+        let Some((j, other)) = slot.as_ref() else { continue };
+        if has_calls(other) && calls_again(other) {
+            break;
+        }
+        let id = other.tool_call_id.as_deref().filter(|_| other.role == Role::Tool);
+        let Some(place) = id.and_then(|id| places.get(id).copied()) else {
+            is_out_of_place |= results.iter().any(Option::is_none) && other.role != Role::Tool;
+            continue;
+        };
+        if results[place].is_some() {
+            notes.push((format!("messages[{j}]"), "left out: the call has a result already"));
+            *slot = None;
+            continue;
+        }
+        if is_out_of_place || place < last {
+            notes.push((
+                format!("messages[{j}]"),
+                "the result went behind its call, in the order of the calls",
+            ));
+        }
+        last = last.max(place);
+        results[place] = slot.take().map(|(_, it)| it);
+    }
+    let calls = message.tool_calls.iter().flatten();
+    let all = results.into_iter().zip(calls).enumerate();
+    all.map(|(place, (result, call))| {
+        result.unwrap_or_else(|| {
+            notes.push((
+                format!("messages[{i}].tool_calls[{place}]"),
+                "a word about its missing result stands in the result's place",
+            ));
+            let mut result = Message::new(Role::Tool, MISSING_RESULT);
+            result.tool_call_id.clone_from(&call.id);
+            result
+        })
+    })
+    .collect()
+}
+
+fn is_blank(content: &Content) -> bool {
+    match content {
+        Content::Text(text) => text.is_empty(),
+        content => content.parts().is_empty(),
+    }
+}
+
+/// A function tool as OpenAI's Responses API has it, in the form of Chat Completions.
+fn flat_function(tool: &mut Tool) -> Option<Tool> {
+    let name = tool.extra.get("name")?.to_text()?;
+    let mut whole = Tool::function(name);
+    let function = whole.function.get_or_insert_default();
+    function.description = tool.extra.get("description").and_then(Json::to_text);
+    function.parameters = tool.extra.get("parameters").filter(|it| !it.is_null()).cloned();
+    Some(whole)
+}
+
+/// A tool of Google's in the native words; `None` for any other.
+fn native_tool(tool: &Tool, kind: &str) -> Option<Json> {
+    let written = |name: &str, options: Option<&Json>| {
+        let mut native = Extra::default();
+        let options = options.filter(|it| it.as_str().starts_with('{')).cloned();
+        native.insert(name, options.unwrap_or_else(|| "{}".parse().expect("because it is JSON")));
+        Json::from(&native)
+    };
+    for (snake, camel, native) in NATIVE_TOOLS {
+        if let Some(options) = tool.extra.get(snake).or_else(|| tool.extra.get(camel)) {
+            return Some(written(native, Some(options)));
+        }
+        if kind == snake || kind == camel {
+            return Some(written(native, None));
+        }
+    }
+    WEB_SEARCH.contains(&kind).then(|| written("googleSearch", None))
+}
+
+/// The name in `{"type":"function","function":{"name":…}}`, or in the flat form of the Responses API.
+fn allowed_name(tool: &Json) -> String {
+    let Ok(tool) = Extra::from_json(tool.as_str().as_bytes()) else { return String::new() };
+    let inner = tool.get("function").and_then(|it| Extra::from_json(it.as_str().as_bytes()).ok());
+    let name = inner.as_ref().and_then(|it| it.get("name")).or_else(|| tool.get("name"));
+    name.and_then(Json::to_text).unwrap_or_default()
+}
+
+fn is_letter(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || "_.:-".contains(letter)
+}
+
+fn is_taken_by_gemini(name: &str, longest: usize) -> bool {
+    name.len() <= longest
+        && name.starts_with(|it: char| it.is_ascii_alphabetic() || it == '_')
+        && name.chars().all(is_letter)
+}
+
+/// A name that Gemini takes: what can stay of the old one, and a mark of the whole of it. `number` tells apart those that would
+/// be the same.
+fn other_name(name: &str, longest: usize, number: u32) -> String {
+    let hash =
+        name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let mark = format!("_{:08x}", hash.wrapping_add(number));
+    let mut new: String = name.chars().map(|it| if is_letter(it) { it } else { '_' }).collect();
+    if !new.starts_with(|it: char| it.is_ascii_alphabetic() || it == '_') {
+        new.insert(0, '_');
+    }
+    new.truncate(longest - mark.len());
+    new + &mark
+}
