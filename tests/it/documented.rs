@@ -251,3 +251,11 @@ fn the_emulators_page_names_every_quirk() {
         assert!(page.contains(&row), "{row}");
     }
 }
+
+#[test]
+fn the_emulators_page_names_every_reported_refusal() {
+    let page = std::fs::read_to_string(root().join("docs/emulator.md")).unwrap();
+    for (what, reports) in vertex_chat_emulator::REFUSALS {
+        assert!(page.contains(&format!("| {what} | {reports} |\n")), "{what}");
+    }
+}

@@ -269,12 +269,12 @@ async fn pain_19_results_follow_their_calls_in_order() {
 }
 
 #[tokio::test]
-async fn pain_22_instructions_alone_are_refused_early_and_clearly() {
-    let request = json!({"model": GEMINI, "messages": [{"role": "system", "content": "be brief"}]});
+async fn pain_22_instructions_alone_are_answered() {
+    let system = |text: &str| json!({"role": "system", "content": text});
+    let request = json!({"model": GEMINI, "messages": [system("be brief"), system("say hello")]});
     let (got, asked) = through("vertex-gemini-2", &request, hello()).await;
-    let error = &got.json()["error"];
-    assert_eq!((got.status, &error["param"]), (StatusCode::BAD_REQUEST, &json!("messages")));
-    assert!(error["message"].as_str().unwrap().contains("add a user message") && asked.is_empty(), "{error}");
+    assert_eq!((got.status, got.header("x-vertex-chat-rewritten")), (StatusCode::OK, Some("system-only")));
+    assert_eq!(asked[0]["messages"], json!([system("be brief"), user("say hello")]));
 }
 
 #[tokio::test]

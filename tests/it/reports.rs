@@ -55,7 +55,7 @@ async fn what_gemini_refuses_never_reaches_it() {
     let Some(reports) = reports() else { return };
     let running = emulator().await;
     let folder = Folder::new("reports");
-    let key = folder.file("key.json", &running.service_account_json());
+    let key = folder.file("key.json", running.service_account_json());
     let config = vertex("vertex", &running.base_url(), &key)
         + "[[models]]\nname = \"google/*\"\nto = [{ target = \"vertex\" }]\n";
     let served = Served::start(&config).await;
@@ -125,7 +125,7 @@ fn check_sent(name: &str, sent: &Value) {
         }
         "s11-recursive" => assert_eq!(sent["tools"].as_array().unwrap().len(), 2),
         "x1-root-00" | "x1-root-12" | "y4-noarg-strict" => {
-            assert!(function.get("parameters").is_none(), "{sent}")
+            assert!(function.get("parameters").is_none(), "{sent}");
         }
         "x1f-rf-00" => assert_eq!(sent["response_format"], json!({"type": "json_object"})),
         "y3-a-tools" => assert!(messages[1].get("content").is_none_or(Value::is_null), "{sent}"),
@@ -245,7 +245,7 @@ fn check_outcome(name: &str, streamed: bool, outcome: &Outcome) {
             Outcome::Failed => panic!("{name} failed"),
         },
         "u05-0-unexpected_tool_call" | "y1-04" | "y2-stop-then-cut" => {
-            assert_eq!(*outcome, Outcome::Failed, "{name}")
+            assert_eq!(*outcome, Outcome::Failed, "{name}");
         }
         "y1-00" | "y1-10" => finish("content_filter"),
         _ => panic!("nothing is expected of {name} yet: {outcome:?}"),

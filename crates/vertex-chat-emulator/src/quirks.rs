@@ -56,6 +56,10 @@ quirks! {
     ToolIndexZero "tool-index-zero" "pain 16" "All tool calls of a stream have the index 0."
     FinishStopWithCalls "finish-stop-with-calls" "pain 17" "The finish reason is `stop` although tools are called."
     FinishReasonCamel "finish-reason-camel" "pain 28" "The key is `finishReason`."
+    FinishFiltered "finish-filtered" "pain 29" "The finish reason is `content_filter: PROHIBITED_CONTENT`."
+    FinishCallFiltered "finish-call-filtered" "pain 13" "The finish reason is `function_call_filter: UNEXPECTED_TOOL_CALL`."
+    FinishEarly "finish-early" "pain 30" "Every chunk of a stream has the finish reason `stop`."
+    ArgumentsMissing "arguments-missing" "pain 31" "The arguments of calls are empty texts."
     TruncatedStream "truncated-stream" "pain 18" "A stream ends without a finish reason and without `[DONE]`."
     BareErrorInStream "bare-error-in-stream" "seen" "A stream ends in an error, 499 CANCELLED, that is in no `data:` line."
     DataErrorInStream "data-error-in-stream" "pain 18" "A stream ends in an error in a `data:` line."
@@ -325,6 +329,9 @@ pub(crate) fn bend_answer(quirks: Quirks, answer: &mut Answer) {
             call.is_function = false;
             answer.finish_reason = "tool_calls";
         }
+        if quirks.has(Quirk::ArgumentsMissing) {
+            call.arguments = String::new();
+        }
         if quirks.has(Quirk::RawNewlineArguments) {
             call.arguments = match call.arguments.split_once(":\"") {
                 Some((before, after)) => format!("{before}:\"\n{after}"),
@@ -406,6 +413,18 @@ fn bend_finish(quirks: Quirks, choice: &mut Value, has_calls: bool) {
     if quirks.has(Quirk::FinishStopWithCalls)
         && (has_calls || fields.get("finish_reason").is_some_and(|it| it == "tool_calls"))
     {
+        fields.insert("finish_reason".to_owned(), json!("stop"));
+    }
+    let filtered = [
+        (Quirk::FinishFiltered, "content_filter: PROHIBITED_CONTENT"),
+        (Quirk::FinishCallFiltered, "function_call_filter: UNEXPECTED_TOOL_CALL"),
+    ];
+    for (_, word) in filtered.iter().filter(|(quirk, _)| quirks.has(*quirk)) {
+        if fields.get("finish_reason").is_some_and(Value::is_string) {
+            fields.insert("finish_reason".to_owned(), json!(word));
+        }
+    }
+    if quirks.has(Quirk::FinishEarly) && fields.contains_key("delta") {
         fields.insert("finish_reason".to_owned(), json!("stop"));
     }
     if quirks.has(Quirk::FinishReasonCamel)

@@ -1,7 +1,7 @@
 //! What Gemini refuses by public reports, each with its source: what no documentation of the endpoint says.
 
 use serde_json::Value;
-use vertex_chat_types::{ChatRequest, Content, ContentPart, ImageUrl, Json, Message, Role};
+use vertex_chat_types::{ChatRequest, Content, ContentPart, ImageUrl, Json, Message, ReasoningEffort, Role};
 
 use crate::reply::GoogleError;
 
@@ -66,7 +66,8 @@ fn check_content(i: usize, message: &Message) -> Result<(), GoogleError> {
         ))
     };
     match message.content.get() {
-        None if calls => Ok(()),
+        // The assistant may have said nothing (agentgateway#1464).
+        None if calls || matches!(message.role, Role::Assistant | Role::Model) => Ok(()),
         None => no_text(),
         Some(Content::Text(text)) if text.is_empty() => no_text(),
         Some(content) => {
@@ -132,7 +133,7 @@ fn check_beginning(request: &ChatRequest) -> Result<(), GoogleError> {
 }
 
 fn check_effort(request: &ChatRequest) -> Result<(), GoogleError> {
-    let Some(effort) = request.reasoning_effort.as_ref().map(|it| it.as_str()) else { return Ok(()) };
+    let Some(effort) = request.reasoning_effort.as_ref().map(ReasoningEffort::as_str) else { return Ok(()) };
     let name = request.model.as_deref().unwrap_or_default().rsplit('/').next().unwrap_or_default();
     let is_pro = name.contains("-pro");
     let is_2 = name.starts_with("gemini-2") || name.starts_with("gemini-1");

@@ -96,6 +96,21 @@ rewrites! {
     VertexExtraContent = "vertex-extra-content", GEMINI,
         "`extra_content.vertex`, as some gateways write it, becomes `extra_content.google`.",
         "Gemini: thought signatures";
+    CallArguments = "call-arguments", GEMINI,
+        "A call without arguments has an empty object of them.",
+        "ruby_llm#98, vllm#9693";
+    MediaParts = "media-parts", GEMINI,
+        "Films, files and the parts of other APIs become `image_url`, which takes any media; `input_text` becomes `text`.",
+        "Vertex AI: OpenAI compatibility, messages; ravendb#22337, litellm#11529, ai#19236";
+    MediaType = "media-type", GEMINI,
+        "The MIME type of a data URL is spelled as Gemini knows it, or read from the first bytes.",
+        "cherry-studio#2987, comic-translate#399";
+    EmptyText = "empty-text", GEMINI,
+        "Empty texts are left out where something else stands, and are one space where nothing does.",
+        "autogen#5762, cherry-studio#16195, litellm#5515";
+    ImageNeedsText = "image-needs-text", ON_VERTEX,
+        "A message of pictures only gets a text of one space.",
+        "Vertex AI: error of the native endpoint";
     SystemOnly = "system-only", GEMINI,
         "Of instructions alone the last is sent as the user's: Gemini answers no instructions.",
         "Vertex AI: inference API reference; OpenAI's own suites begin with such a request";
@@ -105,27 +120,12 @@ rewrites! {
     ToolRounds = "tool-rounds", GEMINI,
         "Parallel calls of several messages become one message, each call has one result, and what is no call's result is left out.",
         "Gemini: function calling; quarkus-langchain4j#1271, vscode#299295";
-    CallArguments = "call-arguments", GEMINI,
-        "A call without arguments has an empty object of them.",
-        "ruby_llm#98, vllm#9693";
-    EmptyText = "empty-text", GEMINI,
-        "Empty texts are left out where something else stands, and are one space where nothing does.",
-        "autogen#5762, cherry-studio#16195, litellm#5515";
     SignatureEscape = "signature-escape", &[VertexGemini3, GeminiDeveloper],
         "A tool call of the current turn that has lost its thought signature gets Google's value for that.",
         "Gemini: thought signatures";
     StripExtraContent = "strip-extra-content", &[Vllm, Tgi, OpenAi],
         "Google's `extra_content` is left out of messages, parts and tool calls.",
         OpenAi.source();
-    MediaParts = "media-parts", GEMINI,
-        "Films, files and the parts of other APIs become `image_url`, which takes any media; `input_text` becomes `text`.",
-        "Vertex AI: OpenAI compatibility, messages; ravendb#22337, litellm#11529, ai#19236";
-    MediaType = "media-type", GEMINI,
-        "The MIME type of a data URL is spelled as Gemini knows it, or read from the first bytes.",
-        "cherry-studio#2987, comic-translate#399";
-    ImageNeedsText = "image-needs-text", ON_VERTEX,
-        "A message of pictures only gets a text of one space.",
-        "Vertex AI: error of the native endpoint";
     NativeTools = "native-tools", GEMINI,
         "Google's own tools and a web search go to `extra_body.google.tools`; flat function tools get their `function`.",
         "Vertex AI: OpenAI compatibility, Gemini parameters; nvda-OpenAI#123, freellmapi#59";

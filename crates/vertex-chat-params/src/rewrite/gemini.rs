@@ -42,7 +42,11 @@ impl Rewriter<'_> {
                     notes.push((path.clone(), "empty texts were left out"));
                 }
             }
-            if !is_empty(message) {
+            // The assistant may have said nothing, and a signature may stand alone.
+            let says_nothing = matches!(message.role, Role::Assistant | Role::Model)
+                && message.content.get().is_none()
+                && message.refusal.is_none();
+            if !is_empty(message) || says_nothing || message.extra_content.is_some() {
                 at += 1;
                 continue;
             }

@@ -61,8 +61,8 @@ impl Rewriter<'_> {
                 continue;
             }
             // Parallel calls that a client has written as one message each.
-            for next in at + 1..left.len() {
-                let Some((j, other)) = left[next].as_mut().filter(|(_, it)| has_calls(it)) else { break };
+            for slot in &mut left[at + 1..] {
+                let Some((j, other)) = slot.as_mut().filter(|(_, it)| has_calls(it)) else { break };
                 let more = other.tool_calls.take().unwrap_or_default();
                 message.tool_calls.get_or_insert_default().extend(more);
                 if message.content.get().is_none_or(is_blank) {
@@ -72,7 +72,7 @@ impl Rewriter<'_> {
                     format!("messages[{j}].tool_calls"),
                     "the calls went to the message before: they are parallel",
                 ));
-                left[next] = None;
+                *slot = None;
             }
             if out.iter().all(|it| matches!(it.role, Role::System | Role::Developer)) {
                 out.push(Message::user(" "));
@@ -221,7 +221,7 @@ impl Rewriter<'_> {
         let has_tools = self.request.tools.is_some();
         match self.request.tool_choice.take() {
             Some(_) if !has_tools => {
-                self.note("tool_choice", "left out: there are no functions to choose from")
+                self.note("tool_choice", "left out: there are no functions to choose from");
             }
             Some(ToolChoice::Mode(mode)) if mode.as_str() == "any" => {
                 self.request.tool_choice = Some(ToolChoice::Mode(ToolMode::Required));
