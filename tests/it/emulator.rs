@@ -552,6 +552,10 @@ fn what_is_made_for_a_schema_satisfies_an_independent_validator() {
             let (_, answer) = world.gemini(json!({"response_format": format})).await;
             let text = answer["choices"][0]["message"]["content"].as_str().unwrap();
             pairs.push(json!({"schema": schema, "instance": serde_json::from_str::<Value>(text).unwrap()}));
+            // Parameters are an object with properties.
+            if schema["properties"].as_object().is_none_or(serde_json::Map::is_empty) {
+                continue;
+            }
             let tools = json!([{"type": "function", "function": {"name": "f", "parameters": schema}}]);
             let (_, answer) = world.gemini(json!({"tools": tools})).await;
             let text =
@@ -562,7 +566,7 @@ fn what_is_made_for_a_schema_satisfies_an_independent_validator() {
     });
     let output = run(&mut validate, &Value::from(pairs).to_string());
     assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
-    assert_eq!(stdout(&output).trim(), "22 instances are valid");
+    assert_eq!(stdout(&output).trim(), "13 instances are valid");
 }
 
 #[tokio::test]
@@ -1149,7 +1153,7 @@ async fn gemini_wants_calls_and_responses_to_match_and_words_to_exist() {
         (json!({"response_format": {"type": "text/x.enum"}}), 200),
         (json!({"user": 5, "stream_options": "x", "logprobs": "y", "top_logprobs": 99}), 200),
         (json!({"seed": "x"}), 400),
-        (json!({"messages": [{"role": "user", "content": ""}]}), 200),
+        (json!({"messages": [{"role": "user", "content": ""}]}), 400),
         (
             json!({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "gs://a/b", "format": "audio/ogg"}}, {"type": "image_url", "image_url": "data:application/pdf;base64,AAAA"}]}]}),
             200,
@@ -1291,6 +1295,15 @@ fn shown() -> Vec<Shown> {
             "\"finish_reason\":\"tool_calls\"",
         ),
         of(Quirk::FinishReasonCamel, plain(), "finishReason", "finish_reason"),
+        of(Quirk::FinishFiltered, plain(), "content_filter: PROHIBITED_CONTENT", ""),
+        of(Quirk::FinishCallFiltered, plain(), "function_call_filter: UNEXPECTED_TOOL_CALL", ""),
+        of(
+            Quirk::FinishEarly,
+            stream(plain()),
+            "\" is\",\"role\":\"assistant\"},\"finish_reason\":\"stop\"",
+            "",
+        ),
+        of(Quirk::ArgumentsMissing, both_tools(), "\"arguments\":\"\"", ""),
         of(Quirk::TruncatedStream, stream(plain()), "", "[DONE]"),
         of(Quirk::BareErrorInStream, stream(plain()), "\n\n{\n  \"error\"", "[DONE]"),
         of(Quirk::DataErrorInStream, stream(plain()), "data: {\"error\"", "[DONE]"),
@@ -1355,12 +1368,6 @@ fn shown() -> Vec<Shown> {
             Quirk::DeveloperRefused,
             messages(json!([{"role": "developer", "content": "a"}, {"role": "user", "content": "b"}])),
             "messages[0].role",
-            status,
-        ),
-        of(
-            Quirk::FileRefused,
-            messages(json!([{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}])),
-            "messages[0].content",
             status,
         ),
         of(

@@ -111,7 +111,9 @@ fn of_body(body: &[u8]) -> Answer {
             choice.calls.push((text(&call["id"]), text(&function["name"]), arguments));
         }
         if let Some(call) = message["function_call"].as_object() {
-            choice.function_call = Some((text(&call["name"]), text(&call["arguments"])));
+            // An empty object is no call.
+            choice.function_call = Some((text(&call["name"]), text(&call["arguments"])))
+                .filter(|it| *it != (String::new(), String::new()));
         }
         let word = recorded["finish_reason"].as_str().unwrap_or_default();
         choice.finish = finish(word, &choice);

@@ -286,7 +286,8 @@ async fn a_connection_is_used_again_after_a_stream_and_after_an_answer() {
     for _ in 0..2 {
         let mut stream = client.chat_stream(request()).await.unwrap();
         while let Some(chunk) = stream.next().await {
-            assert_eq!(chunk.unwrap().text(), "hi");
+            // The finish reason may come in a chunk of its own.
+            assert!(["hi", ""].contains(&chunk.unwrap().text().as_ref()));
         }
     }
     client.chat(request()).await.unwrap();

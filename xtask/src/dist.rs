@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::run::{Outcome, cargo, output, print, root, run, target_directory};
 
 /// The program must not be larger, in bytes.
-const BYTES_MAX: usize = 18_000_000;
+const BYTES_MAX: usize = 18 << 20;
 
 /// Builds and checks it; gives its path.
 pub(crate) fn build() -> Outcome<PathBuf> {

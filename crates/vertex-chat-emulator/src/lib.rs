@@ -57,6 +57,10 @@
 //! | `tool-index-zero` | All tool calls of a stream have the index 0. | pain 16 |
 //! | `finish-stop-with-calls` | The finish reason is `stop` although tools are called. | pain 17 |
 //! | `finish-reason-camel` | The key is `finishReason`. | pain 28 |
+//! | `finish-filtered` | The finish reason is `content_filter: PROHIBITED_CONTENT`. | pain 29 |
+//! | `finish-call-filtered` | The finish reason is `function_call_filter: UNEXPECTED_TOOL_CALL`. | pain 13 |
+//! | `finish-early` | Every chunk of a stream has the finish reason `stop`. | pain 30 |
+//! | `arguments-missing` | The arguments of calls are empty texts. | pain 31 |
 //! | `truncated-stream` | A stream ends without a finish reason and without `[DONE]`. | pain 18 |
 //! | `bare-error-in-stream` | A stream ends in an error, 499 CANCELLED, that is in no `data:` line. | seen |
 //! | `data-error-in-stream` | A stream ends in an error in a `data:` line. | pain 18 |
@@ -87,7 +91,6 @@
 //! | `tool-choice-object-refused` | `tool_choice` may be a word only. | unknown |
 //! | `functions-as-tool-calls` | Calls of the deprecated `functions` come as `tool_calls`. | unknown |
 //! | `developer-refused` | The role `developer` is refused. | unknown |
-//! | `file-refused` | Parts of type `file` are refused. | unknown |
 //! | `include-usage-honoured` | `include_usage: false` takes the usage out of a stream. | unknown |
 //! | `wrong-type-refused` | A parameter that is ignored is refused when its type is wrong. | unknown |
 //! | `n-with-stream-refused` | Several choices in a stream are refused. | unknown |

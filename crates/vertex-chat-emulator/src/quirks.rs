@@ -5,7 +5,7 @@ use std::fmt;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use vertex_chat_transport::Response;
-use vertex_chat_types::{ChatRequest, Extra, Json, PartType, Role, ToolChoice};
+use vertex_chat_types::{ChatRequest, Extra, Json, Role, ToolChoice};
 
 use crate::answer::{Answer, THOUGHT, signature};
 use crate::reply::{GoogleError, raw_reply};
@@ -90,7 +90,6 @@ quirks! {
     ToolChoiceObjectRefused "tool-choice-object-refused" "unknown" "`tool_choice` may be a word only."
     FunctionsAsToolCalls "functions-as-tool-calls" "unknown" "Calls of the deprecated `functions` come as `tool_calls`."
     DeveloperRefused "developer-refused" "unknown" "The role `developer` is refused."
-    FileRefused "file-refused" "unknown" "Parts of type `file` are refused."
     IncludeUsageHonoured "include-usage-honoured" "unknown" "`include_usage: false` takes the usage out of a stream."
     WrongTypeRefused "wrong-type-refused" "unknown" "A parameter that is ignored is refused when its type is wrong."
     NWithStreamRefused "n-with-stream-refused" "unknown" "Several choices in a stream are refused."
@@ -235,10 +234,6 @@ pub(crate) fn refusal(quirks: Quirks, request: &ChatRequest, backend: Backend) -
         if quirks.has(Quirk::DeveloperRefused) && message.role == Role::Developer {
             let place = format!("messages[{i}].role");
             return invalid(&place, format!("Invalid value at '{place}': \"developer\""));
-        }
-        if quirks.has(Quirk::FileRefused) && parts.iter().any(|it| it.r#type == Some(PartType::File)) {
-            let place = format!("messages[{i}].content");
-            return invalid(&place, format!("Invalid value at '{place}': a part of type \"file\""));
         }
         let has_text = parts.iter().any(|part| part.text.as_ref().is_some_and(|it| !it.is_empty()));
         if quirks.has(Quirk::TextBesideImageWanted)

@@ -17,10 +17,7 @@ pub const REFUSALS: [(&str, &str); 9] = [
     ("a conversation that begins with a call", "vscode#299295, quarkus-langchain4j#1271"),
     ("a `reasoning_effort` that the model does not take", "litellm#37314, DeepTutor#734"),
     ("a tool that is no function", "nvda-OpenAI#123, freellmapi#59"),
-    (
-        "parameters that are no object, or an object without properties",
-        "FLIT#64, freellmapi#301, vercel/ai#3371",
-    ),
+    ("parameters that are no object", "FLIT#64, freellmapi#301"),
     ("an empty text in an `enum`", "ha-claude#30"),
 ];
 
@@ -158,12 +155,6 @@ fn check_parameters(i: usize, parameters: Option<&Json>) -> Result<(), GoogleErr
     let kind = schema["type"].as_str().unwrap_or("object");
     if !kind.eq_ignore_ascii_case("object") {
         return Err(invalid(&format!("{place}: parameters schema should be of type OBJECT.")));
-    }
-    let has_more =
-        ["anyOf", "additionalProperties", "$ref", "allOf", "oneOf"].iter().any(|it| schema.get(it).is_some());
-    let is_open = schema["properties"].as_object().is_none_or(serde_json::Map::is_empty) && !has_more;
-    if is_open {
-        return Err(invalid(&format!("{place}.properties: should be non-empty for OBJECT type")));
     }
     match empty_word(&schema, 0) {
         Some(path) => Err(invalid(&format!("{place}{path}: cannot be empty"))),

@@ -458,7 +458,10 @@ impl Ask<'_> {
             i64::try_from(created).unwrap_or(i64::MAX),
         );
         let repairer = repairer.with_usage(self.asked.wants_usage).with_tags(is_tagged);
-        let repairer = repairer.with_names(meta.report().renamed());
+        // vLLM's, TGI's and OpenAI's come last.
+        let dialect = client.dialect(Some(&self.place.model));
+        let ends_in_place = matches!(dialect, Dialect::Vllm | Dialect::Tgi | Dialect::OpenAi);
+        let repairer = repairer.with_names(meta.report().renamed()).with_ends_in_place(ends_in_place);
         if self.asked.is_stream && !is_json(meta.headers()) {
             let relay = Relay::new(body, repairer, call, Arc::clone(self.clock), self.state.keep_alive);
             return Box::pin(self.streamed(relay, meta.report())).await;

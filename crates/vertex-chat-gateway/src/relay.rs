@@ -85,9 +85,13 @@ impl Relay {
         let last_word = clock.monotonic();
         let permit = call.bodies().permit();
         let work = Work {
+            ends: if repairer.ends_are_in_place() {
+                FinishHold::of_ends_alone()
+            } else {
+                FinishHold::default()
+            },
             repairer,
             progress: Progress::default(),
-            ends: FinishHold::default(),
             stray: StrayText::default(),
             template: None,
             out: BytesMut::new(),

@@ -154,6 +154,7 @@ pub(crate) struct Repairer {
     /// Whether thoughts come in tags that we asked for.
     tagged: bool,
     choices: Vec<ChoiceState>,
+    ends_in_place: bool,
     /// Names of functions as they were sent, and as the client has them.
     names: Vec<(String, String)>,
     /// Of what there was more than can be told apart.
@@ -197,6 +198,7 @@ impl Repairer {
             include_usage: false,
             tagged: false,
             choices: Vec::new(),
+            ends_in_place: false,
             names: Vec::new(),
             too_many: None,
             usage: None,
@@ -236,6 +238,16 @@ impl Repairer {
 
     fn tags(&self) -> Tags {
         Tags { tag: self.tagged.then_some(THOUGHT_TAG), ..Tags::default() }
+    }
+
+    /// For a server whose finish reasons come last.
+    pub(crate) fn with_ends_in_place(mut self, ends_in_place: bool) -> Self {
+        self.ends_in_place = ends_in_place;
+        self
+    }
+
+    pub(crate) fn ends_are_in_place(&self) -> bool {
+        self.ends_in_place
     }
 
     /// Whether finish reasons are held until their choices have no more.
@@ -306,7 +318,8 @@ impl Repairer {
         if choice.message.is_none() && self.does(Repair::MissingFields) {
             choice.message = Some(ResponseMessage::default());
         }
-        let has_calls = choice.message.as_mut().map_or(Called::Nothing, |it| self.message(it));
+        let is_cut = choice.finish_reason.get().is_some_and(|it| it.ending() == Ending::Length);
+        let has_calls = choice.message.as_mut().map_or(Called::Nothing, |it| self.message(it, is_cut));
         let given = choice.finish_reason.take();
         let extra = &mut choice.extra;
         choice.finish_reason = self.finish_reason(given, || extra.remove("finishReason"), has_calls);
@@ -335,7 +348,7 @@ impl Repairer {
     }
 
     /// Repairs a message; whether it calls anything.
-    fn message(&mut self, message: &mut ResponseMessage) -> Called {
+    fn message(&mut self, message: &mut ResponseMessage, is_cut: bool) -> Called {
         if message.role != Some(Role::Assistant) && self.does(Repair::MissingFields) {
             message.role = Some(Role::Assistant);
         }
@@ -360,12 +373,12 @@ impl Repairer {
         let mut called = if message.function_call.is_some() { Called::Function } else { Called::Nothing };
         for (position, call) in message.tool_calls.iter_mut().flatten().enumerate() {
             called = Called::Tools;
-            self.tool_call(call, position);
+            self.tool_call(call, position, is_cut);
         }
         called
     }
 
-    fn tool_call(&mut self, call: &mut ToolCall, position: usize) {
+    fn tool_call(&mut self, call: &mut ToolCall, position: usize, is_cut: bool) {
         if call.index.is_some() && self.does(Repair::ToolCallIndex) {
             call.index = None;
         }
@@ -376,7 +389,10 @@ impl Repairer {
             call.r#type = Some(ToolType::Function);
         }
         self.name(call.function.as_mut());
-        let without = |it: &&mut FunctionCall| it.arguments.as_deref().unwrap_or_default().trim().is_empty();
+        let without = |it: &&mut FunctionCall| match &it.arguments {
+            Some(arguments) => !is_cut && arguments.trim().is_empty(),
+            None => true,
+        };
         if let Some(function) = call.function.as_mut().filter(without)
             && self.does(Repair::MissingFields)
         {
@@ -514,7 +530,10 @@ impl Repairer {
             state.finished = true;
             if let Some(delta) = &mut choice.delta {
                 self.untag_rest(&mut state.tags, &mut delta.content, &mut delta.reasoning_content);
-                self.arguments_of_all(delta, state);
+                // An answer that was cut off may be cut off in its arguments.
+                if choice.finish_reason.get() != Some(&FinishReason::Length) {
+                    self.arguments_of_all(delta, state);
+                }
             }
         }
     }

@@ -211,7 +211,10 @@ impl ChatCompletion {
         for choice in &mut self.choices {
             let calls = choice.message.as_mut().and_then(|it| it.tool_calls.as_mut());
             let has_calls = calls.as_ref().is_some_and(|it| !it.is_empty());
-            calls.into_iter().flatten().for_each(ToolCall::fill_arguments);
+            // An answer that was cut off may be cut off in its arguments.
+            if choice.finish_reason.get().map(FinishReason::ending) != Some(Ending::Length) {
+                calls.into_iter().flatten().for_each(ToolCall::fill_arguments);
+            }
             to_openai(&mut choice.finish_reason, &mut choice.extra, has_calls)?;
         }
         Ok(())
@@ -268,6 +271,8 @@ impl Delta {
 #[derive(Debug)]
 pub struct FinishHold<T> {
     held: Vec<Held<T>>,
+    /// Whether a chunk with text and a finish reason becomes two.
+    splits: bool,
     /// Choices with calls, by number; those beyond the bits are number 127.
     called: u128,
 }
@@ -281,11 +286,18 @@ struct Held<T> {
 
 impl<T> Default for FinishHold<T> {
     fn default() -> Self {
-        Self { held: Vec::new(), called: 0 }
+        Self { held: Vec::new(), splits: true, called: 0 }
     }
 }
 
 impl<T> FinishHold<T> {
+    /// For servers whose finish reasons are known to come last: a chunk that says something and why it ends goes on as it is, and
+    /// only an end of its own is held.
+    #[must_use]
+    pub fn of_ends_alone() -> Self {
+        Self { splits: false, ..Self::default() }
+    }
+
     /// Whether a chunk goes on as it is, and nothing else with it. Then it need not be [pushed](Self::push).
     #[must_use]
     pub fn passes(&mut self, chunk: &ChatCompletionChunk) -> bool {
@@ -326,6 +338,9 @@ impl<T> FinishHold<T> {
             let number = choice.index.unwrap_or(0);
             self.hold(number, chunk, Some(tag));
             return Vec::new();
+        }
+        if !self.splits {
+            return vec![(chunk, Some(tag))];
         }
         let mut last = ChatCompletionChunk {
             id: chunk.id.clone(),

@@ -4,8 +4,9 @@ use std::fmt;
 
 use crate::{
     Annotation, ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, Content, ContentPart,
-    CustomToolCall, Delta, Extra, ExtraContent, FunctionCall, Logprobs, Nullable, ObjectType, PartType,
-    ReasoningDetail, ResponseAudio, ResponseMessage, TokenLogprob, ToolCall, ToolCallDelta, TopLogprob,
+    CustomToolCall, Delta, Extra, ExtraContent, FinishReason, FunctionCall, Logprobs, Nullable, ObjectType,
+    PartType, ReasoningDetail, ResponseAudio, ResponseMessage, TokenLogprob, ToolCall, ToolCallDelta,
+    TopLogprob,
 };
 
 /// The most answers that one stream may hold; OpenAI's own limit for `n`.
@@ -145,9 +146,12 @@ impl Accumulator {
         completion.choices.sort_by_key(|choice| choice.index.unwrap_or(0));
         for choice in &mut completion.choices {
             let calls = choice.message.as_mut().and_then(|message| message.tool_calls.as_mut());
+            let is_whole = choice.finish_reason.get() != Some(&FinishReason::Length);
             for call in calls.into_iter().flatten() {
                 call.index = None;
-                call.fill_arguments();
+                if is_whole {
+                    call.fill_arguments();
+                }
             }
         }
         completion
