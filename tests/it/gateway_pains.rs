@@ -397,3 +397,10 @@ async fn pain_28_finish_reason_is_read_in_camel_case_too() {
     .await;
     assert_eq!(chunks_of(&got)[0]["choices"][0]["finish_reason"], "stop");
 }
+
+#[tokio::test]
+async fn pain_39_a_mistyped_parameter_is_named() {
+    let request = json!({"model": GEMINI, "messages": [user("hi")], "max_token": 5});
+    let (got, _) = through("vertex-gemini-2", &request, hello()).await;
+    assert_eq!((got.status, got.header("x-vertex-chat-forwarded")), (StatusCode::OK, Some("max_token")));
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 use tracing::Span;
-use vertex_chat::Report;
+use vertex_chat::{Report, Rewrite};
 use vertex_chat_transport::{BodyLimit, LogText, Response};
 use vertex_chat_types::Usage;
 
@@ -85,6 +85,10 @@ pub struct AccessEntry {
     pub overhead: Duration,
     /// Parameters that were left out.
     pub dropped: Vec<String>,
+    /// Parameters that were sent although the server is not known to take them.
+    pub forwarded: Vec<String>,
+    /// Rewrites of the request, by name.
+    pub rewritten: Vec<&'static str>,
     /// Repairs of the answer, by name.
     pub repaired: Vec<&'static str>,
     /// The origin of a web page that was refused.
@@ -123,6 +127,8 @@ impl AccessEntry {
         add("first_token_ms", self.first_token.map(|it| json!(milliseconds(it))));
         add("overhead_us", Some(json!(u64::try_from(self.overhead.as_micros()).unwrap_or(u64::MAX))));
         add("dropped", (!self.dropped.is_empty()).then(|| json!(self.dropped)));
+        add("forwarded", (!self.forwarded.is_empty()).then(|| json!(self.forwarded)));
+        add("rewritten", (!self.rewritten.is_empty()).then(|| json!(self.rewritten)));
         add("repaired", (!self.repaired.is_empty()).then(|| json!(self.repaired)));
         add("origin", self.origin.as_deref().map(Value::from));
         add("error", self.error.as_deref().map(Value::from));
@@ -167,6 +173,12 @@ impl AccessEntry {
         }
         if !self.dropped.is_empty() {
             add("dropped", &quoted(&self.dropped.join(",")));
+        }
+        if !self.forwarded.is_empty() {
+            add("forwarded", &quoted(&self.forwarded.join(",")));
+        }
+        if !self.rewritten.is_empty() {
+            add("rewritten", &self.rewritten.join(","));
         }
         if !self.repaired.is_empty() {
             add("repaired", &self.repaired.join(","));
@@ -326,6 +338,9 @@ impl Call {
     pub(crate) fn prepared(&mut self, report: &Report) {
         let names = report.dropped().take(DROPPED_MAX);
         self.entry.dropped = names.map(|it| cut(it, WORD_CHARS_MAX)).collect();
+        let names = report.forwarded().take(DROPPED_MAX);
+        self.entry.forwarded = names.map(|it| cut(it, WORD_CHARS_MAX)).collect();
+        self.entry.rewritten = report.rules().into_iter().map(Rewrite::name).collect();
     }
 
     /// The request as it was prepared has been answered.

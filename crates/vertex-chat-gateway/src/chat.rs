@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tracing::Instrument;
-use vertex_chat::params::{Action, Glance, PreparedRequest, Target, prepare, prepare_glanced};
-use vertex_chat::{COMPLETION_BYTES_MAX, CallOptions, ChatRequest, Dialect, Report};
+use vertex_chat::params::{Glance, PreparedRequest, Target, prepare, prepare_glanced};
+use vertex_chat::{COMPLETION_BYTES_MAX, CallOptions, ChatRequest, Dialect, Report, Rewrite};
 use vertex_chat_transport::{Body, BodyPermit, Clock, LogText, Request, Response, is_json, within};
 use vertex_chat_types::{ApiError, ChatCompletion, ExtraBody, GoogleOptions, Json};
 
@@ -30,6 +30,7 @@ pub(crate) const TARGET: HeaderName = HeaderName::from_static("x-vertex-chat-tar
 const MODEL: HeaderName = HeaderName::from_static("x-vertex-chat-model");
 const DROPPED: HeaderName = HeaderName::from_static("x-vertex-chat-dropped");
 const REWRITTEN: HeaderName = HeaderName::from_static("x-vertex-chat-rewritten");
+const FORWARDED_PARAMETERS: HeaderName = HeaderName::from_static("x-vertex-chat-forwarded");
 const REPAIRED: HeaderName = HeaderName::from_static("x-vertex-chat-repaired");
 const OVERHEAD: HeaderName = HeaderName::from_static("x-vertex-chat-overhead-us");
 /// The longest of those headers that list something.
@@ -569,11 +570,12 @@ impl Ask<'_> {
             if report.dropped().next().is_some() {
                 headers.insert(DROPPED, list(report.dropped()));
             }
-            let rewritten = report.notes().iter().filter(|it| it.action == Action::Rewritten);
-            let mut rules: Vec<&str> = rewritten.filter_map(|it| Some(it.rule?.name())).collect();
-            rules.dedup();
+            if report.forwarded().next().is_some() {
+                headers.insert(FORWARDED_PARAMETERS, list(report.forwarded()));
+            }
+            let rules = report.rules();
             if !rules.is_empty() {
-                headers.insert(REWRITTEN, list(rules));
+                headers.insert(REWRITTEN, list(rules.into_iter().map(Rewrite::name)));
             }
         }
         headers.insert(

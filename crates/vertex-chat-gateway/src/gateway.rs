@@ -530,6 +530,8 @@ impl Gateway {
             duration: Duration::ZERO,
             overhead: Duration::ZERO,
             dropped: Vec::new(),
+            forwarded: Vec::new(),
+            rewritten: Vec::new(),
             repaired: Vec::new(),
             origin: None,
             error: None,

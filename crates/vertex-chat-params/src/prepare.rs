@@ -365,22 +365,59 @@ fn not_taken(path: &str, message: String, dialect: Dialect) -> Problem {
     }
 }
 
+/// The parameter that was probably meant: `; did you mean …?`, or nothing.
+fn meant(key: &str) -> String {
+    /// Longer names are no slips of parameters.
+    const NAME_BYTES_MAX: usize = 48;
+    if key.len() > NAME_BYTES_MAX {
+        return String::new();
+    }
+    let bare = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
+    let names = PARAMETERS.iter().map(|it| it.path).filter(|it| !it.contains('.'));
+    let distances = names.map(|name| (distance(bare(key).as_bytes(), bare(name).as_bytes()), name));
+    match distances.min() {
+        Some((distance, name)) if distance <= 1 + key.len() / 8 => format!("; did you mean `{name}`?"),
+        _ => String::new(),
+    }
+}
+
+/// How many letters have to be put in, taken out or changed to make one word of the other (Levenshtein's).
+fn distance(one: &[u8], other: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, letter) in one.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, its) in other.iter().enumerate() {
+            let changed = diagonal + usize::from(letter != its);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[other.len()]
+}
+
 /// What no row of the table names. The Developer API refuses it by rule; the others are asked, on Vertex with a word.
 fn unknown(request: &mut ChatRequest, target: &Target, report: &mut Report, problems: &mut Vec<Problem>) {
     let Target { dialect, policy, .. } = *target;
     let keys = request.extra.iter().map(|(key, _)| key).filter(|key| parameter(key).is_none());
     let keys: Vec<String> = keys.map(str::to_owned).collect();
     if dialect != Dialect::GeminiDeveloper {
-        let told = keys.into_iter().filter(|_| dialect.is_vertex());
-        told.for_each(|key| report.add(key, Action::Forwarded, "not a known parameter"));
+        for key in keys.iter().filter(|_| dialect.is_vertex()) {
+            let reason = format!("not a known parameter{}", meant(key));
+            match policy {
+                Policy::Reject => problems.push(not_taken(key, reason, dialect)),
+                // It may be one that is new.
+                Policy::Drop | Policy::Forward => report.add(key, Action::Forwarded, reason),
+            }
+        }
         return;
     }
-    let reason = || format!("not a known parameter, and refused by {dialect}");
+    let reason = |key: &str| format!("not a known parameter, and refused by {dialect}{}", meant(key));
     for key in &keys {
         match policy {
-            Policy::Drop => report.add(key, Action::Dropped, reason()),
-            Policy::Forward => report.add(key, Action::Forwarded, reason()),
-            Policy::Reject => problems.push(not_taken(key, reason(), dialect)),
+            Policy::Drop => report.add(key, Action::Dropped, reason(key)),
+            Policy::Forward => report.add(key, Action::Forwarded, reason(key)),
+            Policy::Reject => problems.push(not_taken(key, reason(key), dialect)),
         }
     }
     if policy == Policy::Drop && !keys.is_empty() {

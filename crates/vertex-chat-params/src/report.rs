@@ -62,6 +62,19 @@ impl Report {
         self.notes.iter().filter(|note| note.action == Action::Dropped).map(|note| note.path.as_str())
     }
 
+    /// The paths of the parameters that are sent although the server does not take them or is not known to.
+    pub fn forwarded(&self) -> impl Iterator<Item = &str> {
+        self.notes.iter().filter(|note| note.action == Action::Forwarded).map(|note| note.path.as_str())
+    }
+
+    /// The rules by which the request was rewritten, each once, in the order in which they were applied.
+    #[must_use]
+    pub fn rules(&self) -> Vec<Rewrite> {
+        let mut rules: Vec<Rewrite> = self.notes.iter().filter_map(|note| note.rule).collect();
+        rules.dedup();
+        rules
+    }
+
     /// The functions that are sent under another name: that name, and the caller's.
     #[must_use]
     pub fn renamed(&self) -> &[(String, String)] {

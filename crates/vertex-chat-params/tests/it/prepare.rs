@@ -170,6 +170,26 @@ fn an_unknown_parameter_is_forwarded_and_on_vertex_reported() {
 }
 
 #[test]
+fn a_mistyped_parameter_is_told_with_the_one_that_was_meant() {
+    for (wrong, right) in [
+        ("max_token", "max_tokens"),
+        ("maxTokens", "max_tokens"),
+        ("temprature", "temperature"),
+        ("topP", "top_p"),
+    ] {
+        let request = with(json!({wrong: 5}));
+        let target = Target::new(Dialect::VertexGemini3);
+        let (_, report) = send(&request, &target).unwrap();
+        assert_eq!(report.forwarded().collect::<Vec<_>>(), [wrong]);
+        assert!(report.to_string().contains(&format!("did you mean `{right}`?")), "{report}");
+        let refused = send(&request, &target.with_policy(Policy::Reject)).unwrap_err();
+        assert_eq!(refused.problems()[0].path, wrong);
+    }
+    let (_, report) = send(&with(json!({"vendor": 1})), &Target::new(Dialect::VertexGemini3)).unwrap();
+    assert!(!report.to_string().contains("did you mean"), "{report}");
+}
+
+#[test]
 fn bytes_stay_as_they_are_where_nothing_changes() {
     let body = "{ \"messages\" : [ {\"role\":\"user\",\"content\":\"h\\u0069\"} ],\n \"model\":\"google/m\", \"temperature\": 1.0e0 }";
     for policy in [Policy::Forward, Policy::Drop, Policy::Reject] {
@@ -338,7 +358,7 @@ fn an_ignored_parameter_of_a_wrong_type_is_treated_like_any_ignored_one() {
     let (sent, _) = send(&request, &target.with_policy(Policy::Forward)).unwrap();
     assert_eq!(sent, request);
     let refused = send(&request, &target.with_policy(Policy::Reject)).unwrap_err();
-    assert_eq!(refused.problems().len(), 2);
+    assert_eq!(refused.problems().len(), 3);
     // So is one that is null, whatever a reader makes of it.
     let nulls = with(json!({"user": null, "store": null, "temperature": null}));
     let (sent, report) = send(&nulls, &target).unwrap();
