@@ -365,11 +365,14 @@ fn not_taken(path: &str, message: String, dialect: Dialect) -> Problem {
     }
 }
 
-/// The parameter that was probably meant: `; did you mean …?`, or nothing.
-fn meant(key: &str) -> String {
+/// For how many unknown parameters of a request it is looked which one was meant: each is compared with all.
+const MEANT_MAX: usize = 8;
+
+/// The parameter that was probably meant by the unknown one of this number: `; did you mean …?`, or nothing.
+fn meant(number: usize, key: &str) -> String {
     /// Longer names are no slips of parameters.
     const NAME_BYTES_MAX: usize = 48;
-    if key.len() > NAME_BYTES_MAX {
+    if number >= MEANT_MAX || key.len() > NAME_BYTES_MAX {
         return String::new();
     }
     let bare = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
@@ -402,8 +405,8 @@ fn unknown(request: &mut ChatRequest, target: &Target, report: &mut Report, prob
     let keys = request.extra.iter().map(|(key, _)| key).filter(|key| parameter(key).is_none());
     let keys: Vec<String> = keys.map(str::to_owned).collect();
     if dialect != Dialect::GeminiDeveloper {
-        for key in keys.iter().filter(|_| dialect.is_vertex()) {
-            let reason = format!("not a known parameter{}", meant(key));
+        for (i, key) in keys.iter().enumerate().filter(|_| dialect.is_vertex()) {
+            let reason = format!("not a known parameter{}", meant(i, key));
             match policy {
                 Policy::Reject => problems.push(not_taken(key, reason, dialect)),
                 // It may be one that is new.
@@ -412,12 +415,12 @@ fn unknown(request: &mut ChatRequest, target: &Target, report: &mut Report, prob
         }
         return;
     }
-    let reason = |key: &str| format!("not a known parameter, and refused by {dialect}{}", meant(key));
-    for key in &keys {
+    for (i, key) in keys.iter().enumerate() {
+        let reason = format!("not a known parameter, and refused by {dialect}{}", meant(i, key));
         match policy {
-            Policy::Drop => report.add(key, Action::Dropped, reason(key)),
-            Policy::Forward => report.add(key, Action::Forwarded, reason(key)),
-            Policy::Reject => problems.push(not_taken(key, reason(key), dialect)),
+            Policy::Drop => report.add(key, Action::Dropped, reason),
+            Policy::Forward => report.add(key, Action::Forwarded, reason),
+            Policy::Reject => problems.push(not_taken(key, reason, dialect)),
         }
     }
     if policy == Policy::Drop && !keys.is_empty() {

@@ -25,13 +25,10 @@ impl Rewriter<'_> {
 
     pub(super) fn empty_text(&mut self) {
         let mut notes: Vec<(String, &str)> = Vec::new();
-        let mut i = 0;
-        let mut at = 0;
-        while at < self.request.messages.len() {
-            let others = self.request.messages.len() > 1;
-            let message = &mut self.request.messages[at];
+        let others = self.request.messages.len() > 1;
+        let mut kept = Vec::with_capacity(self.request.messages.len());
+        for (i, mut message) in std::mem::take(&mut self.request.messages).into_iter().enumerate() {
             let path = format!("messages[{i}].content");
-            i += 1;
             if let Nullable::Value(Content::Parts(parts)) = &mut message.content {
                 let before = parts.len();
                 let says_nothing = |it: &ContentPart| {
@@ -46,18 +43,16 @@ impl Rewriter<'_> {
             let says_nothing = matches!(message.role, Role::Assistant | Role::Model)
                 && message.content.get().is_none()
                 && message.refusal.is_none();
-            if !is_empty(message) || says_nothing || message.extra_content.is_some() {
-                at += 1;
-                continue;
-            }
-            let calls = message.tool_calls.as_ref().is_some_and(|it| !it.is_empty());
-            if calls || message.function_call.is_some() {
+            let calls = message.tool_calls.as_ref().is_some_and(|it| !it.is_empty())
+                || message.function_call.is_some();
+            if !is_empty(&message) || says_nothing || message.extra_content.is_some() {
+                // It may stay.
+            } else if calls {
                 if message.content.is_value() {
                     message.content = Nullable::Absent;
                     notes.push((path, "the empty text was left out beside the calls"));
                 }
             } else if matches!(message.role, Role::System | Role::Developer) && others {
-                self.request.messages.remove(at);
                 notes.push((path, "the empty message was left out"));
                 continue;
             } else if let Some(refusal) = message.refusal.take() {
@@ -67,8 +62,9 @@ impl Rewriter<'_> {
                 message.content = Nullable::Value(Content::Text(FILLER.to_owned()));
                 notes.push((path, "one space stands where Gemini wants a text"));
             }
-            at += 1;
+            kept.push(message);
         }
+        self.request.messages = kept;
         for (path, reason) in notes {
             self.note(path, reason);
         }

@@ -1,6 +1,6 @@
 //! Tools, choices, and the rounds of calls and results.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use vertex_chat_types::{
     Content, Extra, FunctionCallChoice, Json, Message, Role, Tool, ToolChoice, ToolMode,
@@ -46,23 +46,41 @@ impl Rewriter<'_> {
         if !messages.iter().any(is_of_tools) || messages.iter().any(lacks_id) {
             return;
         }
-        let mut left: Vec<Option<(usize, Message)>> =
-            std::mem::take(&mut self.request.messages).into_iter().enumerate().map(Some).collect();
+        // Where the calls and the results of an id are, so that no step looks through all messages.
+        let mut called: HashMap<String, VecDeque<usize>> = HashMap::new();
+        let mut answered: HashMap<String, VecDeque<usize>> = HashMap::new();
+        for (i, message) in messages.iter().enumerate() {
+            if has_calls(message) {
+                for id in call_ids(message) {
+                    called.entry(id).or_default().push_back(i);
+                }
+            } else if let Some(id) = message.tool_call_id.as_ref().filter(|_| message.role == Role::Tool) {
+                answered.entry(id.clone()).or_default().push_back(i);
+            }
+        }
+        let mut left: Vec<Option<Message>> =
+            std::mem::take(&mut self.request.messages).into_iter().map(Some).collect();
         let mut out: Vec<Message> = Vec::with_capacity(left.len());
         let mut notes: Vec<(String, &str)> = Vec::new();
-        for at in 0..left.len() {
-            let Some((i, mut message)) = left[at].take() else { continue };
+        let mut has_begun = false;
+        for i in 0..left.len() {
+            let Some(mut message) = left[i].take() else { continue };
             if message.role == Role::Tool {
-                notes.push((format!("messages[{i}]"), "left out: no call before it has this `tool_call_id`"));
+                notes.push((
+                    format!("messages[{i}]"),
+                    "left out: no call before it waits for a result with this `tool_call_id`",
+                ));
                 continue;
             }
             if !has_calls(&message) {
+                has_begun |= !matches!(message.role, Role::System | Role::Developer);
                 out.push(message);
                 continue;
             }
             // Parallel calls that a client has written as one message each.
-            for slot in &mut left[at + 1..] {
-                let Some((j, other)) = slot.as_mut().filter(|(_, it)| has_calls(it)) else { break };
+            let mut last = i;
+            for (j, slot) in left.iter_mut().enumerate().skip(i + 1) {
+                let Some(other) = slot.as_mut().filter(|it| has_calls(it)) else { break };
                 let more = other.tool_calls.take().unwrap_or_default();
                 message.tool_calls.get_or_insert_default().extend(more);
                 if message.content.get().is_none_or(is_blank) {
@@ -73,17 +91,43 @@ impl Rewriter<'_> {
                     "the calls went to the message before: they are parallel",
                 ));
                 *slot = None;
+                last = j;
             }
-            if out.iter().all(|it| matches!(it.role, Role::System | Role::Developer)) {
+            if !std::mem::replace(&mut has_begun, true) {
                 out.push(Message::user(" "));
                 notes.push((
                     format!("messages[{i}]"),
                     "a message of one space stands before the call: a conversation begins with the user",
                 ));
             }
-            let results = results_of(&message, &mut left[at + 1..], i, &mut notes);
+            let ids = call_ids(&message);
             out.push(message);
-            out.extend(results);
+            for (place, id) in ids.into_iter().enumerate() {
+                // Some clients give their calls the same ids in every turn.
+                let again = called.get_mut(&id).and_then(|it| {
+                    while it.front().is_some_and(|at| *at <= last) {
+                        it.pop_front();
+                    }
+                    it.front().copied()
+                });
+                let results = answered.entry(id.clone()).or_default();
+                while results.front().is_some_and(|at| *at < i) {
+                    results.pop_front();
+                }
+                let at = results.front().copied().filter(|at| again.is_none_or(|again| *at < again));
+                if let Some(result) = at.and_then(|at| left[at].take()) {
+                    results.pop_front();
+                    out.push(result);
+                    continue;
+                }
+                notes.push((
+                    format!("messages[{i}].tool_calls[{place}]"),
+                    "a word about its missing result stands in the result's place",
+                ));
+                let mut result = Message::new(Role::Tool, MISSING_RESULT);
+                result.tool_call_id = Some(id);
+                out.push(result);
+            }
         }
         self.request.messages = out;
         for (path, reason) in notes {
@@ -248,61 +292,6 @@ impl Rewriter<'_> {
             choice => self.request.tool_choice = choice,
         }
     }
-}
-
-/// The results of a message's calls, in their order: those that are there, and a word about those that are not.
-fn results_of(
-    message: &Message,
-    rest: &mut [Option<(usize, Message)>],
-    i: usize,
-    notes: &mut Vec<(String, &'static str)>,
-) -> Vec<Message> {
-    let ids = call_ids(message);
-    let places: HashMap<&str, usize> =
-        ids.iter().enumerate().map(|(place, id)| (id.as_str(), place)).collect();
-    let mut results: Vec<Option<Message>> = vec![None; ids.len()];
-    let mut is_out_of_place = false;
-    let mut last = 0;
-    for slot in rest.iter_mut() {
-        // Some clients give their calls the same ids in every turn.
-        let calls_again = |it: &Message| call_ids(it).iter().any(|id| places.contains_key(id.as_str()));
-        let Some((j, other)) = slot.as_ref() else { continue };
-        if has_calls(other) && calls_again(other) {
-            break;
-        }
-        let id = other.tool_call_id.as_deref().filter(|_| other.role == Role::Tool);
-        let Some(place) = id.and_then(|id| places.get(id).copied()) else {
-            is_out_of_place |= results.iter().any(Option::is_none) && other.role != Role::Tool;
-            continue;
-        };
-        if results[place].is_some() {
-            notes.push((format!("messages[{j}]"), "left out: the call has a result already"));
-            *slot = None;
-            continue;
-        }
-        if is_out_of_place || place < last {
-            notes.push((
-                format!("messages[{j}]"),
-                "the result went behind its call, in the order of the calls",
-            ));
-        }
-        last = last.max(place);
-        results[place] = slot.take().map(|(_, it)| it);
-    }
-    let calls = message.tool_calls.iter().flatten();
-    let all = results.into_iter().zip(calls).enumerate();
-    all.map(|(place, (result, call))| {
-        result.unwrap_or_else(|| {
-            notes.push((
-                format!("messages[{i}].tool_calls[{place}]"),
-                "a word about its missing result stands in the result's place",
-            ));
-            let mut result = Message::new(Role::Tool, MISSING_RESULT);
-            result.tool_call_id.clone_from(&call.id);
-            result
-        })
-    })
-    .collect()
 }
 
 fn is_blank(content: &Content) -> bool {
