@@ -336,5 +336,27 @@ fn requests(bytes: usize) -> Vec<(&'static str, String)> {
         "a string without an end",
         format!(r#"{{"model":"{MODEL}","messages":"{}"#, "x".repeat(bytes)),
     ));
+    // Rounds of calls and results.
+    let call = |id: &str| json!({"role": "assistant", "tool_calls": [{"id": id, "type": "function", "function": {"name": "f", "arguments": "{}"}}]});
+    let mut rounds: Vec<Value> = (0..fits(bytes, 150))
+        .flat_map(|i| [call(&i.to_string()), json!({"role": "user", "content": "u"})])
+        .collect();
+    all.push(("calls without results", request(&json!(rounds).to_string(), "")));
+    rounds = (0..fits(bytes, 130)).map(|_| call("a")).collect();
+    rounds
+        .extend((0..fits(bytes, 200)).map(|_| json!({"role": "tool", "tool_call_id": "a", "content": "r"})));
+    all.push(("one id for all calls", request(&json!(rounds).to_string(), "")));
+    let empty = vec![json!({"role": "system", "content": ""}); fits(bytes, 35)];
+    all.push(("empty messages", request(&json!(empty).to_string(), "")));
+    let unknown: Map<String, Value> =
+        (0..fits(bytes, 20)).map(|i| (format!("max_token{i}"), json!(1))).collect();
+    all.push((
+        "unknown parameters",
+        request(&messages("hi"), &format!(",{}", inner(&Value::Object(unknown)))),
+    ));
+    let names: Vec<Value> = (0..fits(bytes, 60))
+        .map(|i| json!({"type": "function", "function": {"name": format!("{i} f")}}))
+        .collect();
+    all.push(("names that are refused", request(&messages("hi"), &format!(r#","tools":{}"#, json!(names)))));
     all
 }
