@@ -22,7 +22,7 @@ use vertex_chat_emulator::Performance;
 use crate::emulate::Embedded;
 use crate::interrupt::Interrupts;
 use crate::replace::Output;
-use crate::request::{Parameters, fields_of, read_stdin};
+use crate::request::{Parameters, read_stdin};
 use crate::{Failure, out};
 
 use table::Bars;
@@ -321,7 +321,7 @@ fn settings(pace: &PaceArguments) -> Result<Settings, Failure> {
 /// The parameters of the command line, without a message.
 fn common_parameters(parameters: &Parameters) -> Result<Json, Failure> {
     let request = parameters.apply(ChatRequest::without_model(Vec::new()))?;
-    let mut fields = fields_of(&request);
+    let mut fields = request.to_fields();
     for name in targets::NOT_PARAMETERS {
         if fields.get(name).is_some_and(|it| it.as_str() != "[]") {
             return Err(Failure::Usage(format!(

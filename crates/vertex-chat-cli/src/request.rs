@@ -97,7 +97,7 @@ fn read_json(path: &str) -> Result<Json, Failure> {
 
 /// Sets parameters by name, through JSON, so that every one of the protocol and of a server's own can be set.
 fn with_parameters(request: &ChatRequest, parameters: &[String]) -> Result<ChatRequest, Failure> {
-    let mut fields = fields_of(request);
+    let mut fields = request.to_fields();
     for parameter in parameters {
         let Some((name, text)) = parameter.split_once('=') else {
             return Err(Failure::Usage(format!("`--param {parameter}` is not NAME=VALUE")));
@@ -105,13 +105,7 @@ fn with_parameters(request: &ChatRequest, parameters: &[String]) -> Result<ChatR
         // As it is spelled: models answer in the order of a schema's properties.
         fields.insert(name, text.parse::<Json>().unwrap_or_else(|_| Json::from(text)));
     }
-    ChatRequest::from_json(fields.to_json().as_bytes())
-        .map_err(|error| Failure::Usage(format!("--param: {error}")))
-}
-
-/// A request's fields by their names.
-pub(crate) fn fields_of(request: &ChatRequest) -> Extra {
-    Extra::from_json(request.to_json().as_bytes()).expect("because a request is a JSON object")
+    ChatRequest::from_json(fields.to_json()).map_err(|error| Failure::Usage(format!("--param: {error}")))
 }
 
 pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {

@@ -434,7 +434,7 @@ impl Plan {
         for place in 0..prompts.len() {
             let named =
                 |error: &dyn fmt::Display| PlanError(format!("{}: {error}", name_of(&prompts, place)));
-            let own = fields_of(&prompts[place].request).map_err(|error| named(&error))?;
+            let own = prompts[place].request.to_fields();
             let mut request = overlaid(parameters.clone(), &own).map_err(|error| named(&error))?;
             // Prompts mostly share their schema and their tools, and validators are large.
             let messages = std::mem::take(&mut request.messages);
@@ -535,7 +535,7 @@ impl Plan {
             Some(_) => {
                 let named = |error: &dyn fmt::Display| PlanError(format!("{}: {error}", target.label));
                 let own = fields(target.parameters.as_ref(), &target.label)?;
-                fields_of(request).and_then(|it| overlaid(it, &own)).map_err(|error| named(&error))?
+                overlaid(request.to_fields(), &own).map_err(|error| named(&error))?
             }
         };
         request.model = Some(target.model.clone()).filter(|it| !it.is_empty());
@@ -690,13 +690,7 @@ fn name_of(prompts: &[Prompt], place: usize) -> String {
 /// An object's fields; `None` is one without.
 fn fields(json: Option<&Json>, name: &str) -> Result<Extra, PlanError> {
     let Some(json) = json else { return Ok(Extra::default()) };
-    Extra::from_json(json.as_str().as_bytes())
-        .map_err(|error| PlanError(format!("{name}: {error}; it is a JSON object")))
-}
-
-/// A request's fields by their names.
-fn fields_of(request: &ChatRequest) -> Result<Extra, ParseError> {
-    Extra::from_json(request.to_json().as_bytes())
+    Extra::from_json(json).map_err(|error| PlanError(format!("{name}: {error}; it is a JSON object")))
 }
 
 /// Fields with others above them; what is null there is taken away.
@@ -708,7 +702,7 @@ fn overlaid(mut base: Extra, own: &Extra) -> Result<ChatRequest, ParseError> {
     if base.get("messages").is_none() {
         base.insert("messages", "[]".parse::<Json>().expect("because that is JSON"));
     }
-    ChatRequest::from_json(base.to_json().as_bytes())
+    ChatRequest::from_json(base.to_json())
 }
 
 /// A URL; of a server on this machine without the port, which the next emulator has another of.

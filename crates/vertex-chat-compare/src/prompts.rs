@@ -353,7 +353,7 @@ fn read_line(line: &str) -> Result<Prompt, Fault> {
             Ok(Prompt::new(ChatRequest::without_model(list)))
         }
         Some(b'{') => {
-            let fields = Extra::from_json(line.as_bytes()).map_err(|error| Fault::of_line(&error))?;
+            let fields = Extra::from_json(line).map_err(|error| Fault::of_line(&error))?;
             if fields.get("body").is_some() || fields.get("custom_id").is_some() {
                 read_batch(fields)
             } else {
@@ -383,8 +383,7 @@ fn read_batch(mut fields: Extra) -> Result<Prompt, Fault> {
         let problem = "beside `body` there are `custom_id`, `method`, `url` and `expected`; take it out, or put it in the body";
         return Err(Fault::at(&shown(key), problem));
     }
-    let mut body: Extra =
-        Extra::from_json(body.as_str().as_bytes()).map_err(|error| Fault::of(&error).below("body"))?;
+    let mut body: Extra = Extra::from_json(&body).map_err(|error| Fault::of(&error).below("body"))?;
     body.remove("model");
     if body.get("messages").is_none() {
         return Err(Fault::at("body.messages", "it is missing; write the messages there"));
@@ -439,7 +438,7 @@ fn read_request(mut fields: Extra) -> Result<ChatRequest, Fault> {
             return Err(Fault::at(key, "whether answers are streamed is a setting of the run; take it out"));
         }
     }
-    let request = ChatRequest::from_json(fields.to_json().as_bytes()).map_err(|error| Fault::of(&error))?;
+    let request = ChatRequest::from_json(fields.to_json()).map_err(|error| Fault::of(&error))?;
     if request.messages.is_empty() {
         return Err(Fault::at("messages", "the list is empty; write at least one message"));
     }

@@ -480,7 +480,7 @@ fn target_report(summary: &Summary, run: usize, place: usize) -> TargetReport {
 }
 
 fn prompt_report(line: &PromptLine) -> PromptReport {
-    let request = ChatRequest::from_json(line.request.as_str().as_bytes());
+    let request = ChatRequest::from_json(&line.request);
     PromptReport {
         name: line.id.clone().unwrap_or_else(|| (line.prompt + 1).to_string()),
         messages: request.map(|it| messages(&it, SHOWN_BYTES_MAX)).unwrap_or_default(),

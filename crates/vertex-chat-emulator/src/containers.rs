@@ -296,7 +296,7 @@ fn read_tgi(body: &[u8], headers: &HeaderMap) -> Result<ChatRequest, Refused> {
         fields.remove(unseen);
     }
     let mut request =
-        ChatRequest::from_json(fields.to_json().as_bytes()).map_err(|error| untyped(&error.to_string()))?;
+        ChatRequest::from_json(fields.to_json()).map_err(|error| untyped(&error.to_string()))?;
     check_tgi_types(&request).map_err(|what| untyped(&what))?;
     if request.messages.is_empty() {
         return Err(Refused::new("messages", "at least one message is required"));

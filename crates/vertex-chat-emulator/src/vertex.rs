@@ -110,7 +110,7 @@ fn without_ignored(body: &[u8]) -> Option<Result<ChatRequest, ParseError>> {
         return None;
     }
     fields.retain(|name, _| !IGNORED.contains(&name));
-    Some(ChatRequest::from_json(fields.to_json().as_bytes()))
+    Some(ChatRequest::from_json(fields.to_json()))
 }
 
 /// 1, 2, 3 … of `gemini-2.5-flash`; a name without a number is the newest.

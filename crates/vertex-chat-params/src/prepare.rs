@@ -279,7 +279,7 @@ fn read(body: &[u8], dialect: Dialect) -> Result<ChatRequest, Rejection> {
             let mut alone = Extra::default();
             alone.insert("messages", "[]".parse::<Json>().expect("because it is JSON"));
             alone.insert(name, value.clone());
-            ChatRequest::from_json(alone.to_json().as_bytes()).is_err()
+            ChatRequest::from_json(alone.to_json()).is_err()
         }
     };
     let odd_names: Vec<String> = fields
@@ -296,7 +296,7 @@ fn read(body: &[u8], dialect: Dialect) -> Result<ChatRequest, Rejection> {
     if odd.is_empty() {
         return Err(not_a_request(&error, true));
     }
-    match ChatRequest::from_json(fields.to_json().as_bytes()) {
+    match ChatRequest::from_json(fields.to_json()) {
         Ok(mut request) => {
             request.extra.merge(odd);
             Ok(request)

@@ -12,8 +12,8 @@ use std::str::FromStr;
 
 use vertex_chat_types::{
     ChatRequest, Content, ContentPart, Extra, ExtraBody, ExtraContent, GoogleContent, GoogleOptions,
-    ImageUrl, Json, JsonSchemaFormat, Message, Nullable, ParseError, PartType, ReasoningEffort,
-    ResponseFormat, ResponseFormatType, Role, Stop, ToolCall,
+    ImageUrl, Json, JsonSchemaFormat, Message, Nullable, PartType, ReasoningEffort, ResponseFormat,
+    ResponseFormatType, Role, Stop, ToolCall,
 };
 
 use crate::Dialect;
@@ -205,6 +205,8 @@ impl std::error::Error for ParseRewriteError {}
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Rewrites(u32);
 
+const _: () = assert!(Rewrite::ALL.len() <= u32::BITS as usize, "each rule has a bit");
+
 impl Default for Rewrites {
     fn default() -> Self {
         Self::all()
@@ -324,6 +326,23 @@ impl Rewriter<'_> {
         });
     }
 
+    fn notes<R: Into<String>>(&mut self, notes: impl IntoIterator<Item = (String, R)>) {
+        for (path, reason) in notes {
+            self.note(path, reason);
+        }
+    }
+
+    /// Finds a fault that keeps the request from being sent.
+    fn refuse(&mut self, path: impl Into<String>, message: impl Into<String>, remedy: &str) {
+        self.problems.push(Problem {
+            path: path.into(),
+            message: message.into(),
+            remedy: remedy.to_owned(),
+            source: self.rule.source(),
+            is_unsupported: false,
+        });
+    }
+
     fn google_publisher(&mut self) {
         let Some(model) = &mut self.request.model else { return };
         if !model.contains('/') && (model.starts_with("gemini-") || model.starts_with("gemma-")) {
@@ -434,9 +453,7 @@ impl Rewriter<'_> {
                 ));
             }
         }
-        for (path, reason) in notes {
-            self.note(path, reason);
-        }
+        self.notes(notes);
     }
 
     fn vertex_extra_content(&mut self) {
@@ -556,7 +573,7 @@ impl Rewriter<'_> {
                 && parts.iter().any(|it| it.image_url.is_some())
                 && parts.iter().all(|it| it.text.is_none())
             {
-                parts.push(ContentPart::text(" "));
+                parts.push(ContentPart::text(gemini::FILLER));
                 self.note(format!("messages[{i}].content"), "a text of one space was added to the pictures");
             }
         }
@@ -595,17 +612,22 @@ impl Rewriter<'_> {
             return;
         }
         self.schema(parameters, path);
-        let is_empty = parameters.as_ref().and_then(|it| it.parse_as::<Extra>().ok()).is_some_and(|schema| {
-            let nothing = |it: Option<&Json>| {
-                it.is_none_or(|it| it.parse_as::<Extra>().is_ok_and(|properties| properties.is_empty()))
-            };
-            let is_object =
-                schema.get("type").and_then(Json::to_text).is_none_or(|it| it.eq_ignore_ascii_case("object"));
-            is_object
-                && nothing(schema.get("properties"))
-                && ["anyOf", "items", "enum"].iter().all(|key| schema.get(key).is_none())
-                && schema.get("additionalProperties").is_none_or(|it| !it.as_str().starts_with('{'))
-        });
+        let Some(schema) = parameters.as_ref().and_then(|it| Extra::from_json(it).ok()) else { return };
+        let kind = schema.get("type").and_then(Json::to_text);
+        let is_object = kind.is_none_or(|it| it.eq_ignore_ascii_case("object"));
+        if !is_object {
+            *parameters = None;
+            let reason =
+                "left out: the parameters of a function are an object, and this schema is of something else";
+            self.note(path, reason);
+            return;
+        }
+        let nothing = |it: Option<&Json>| {
+            it.is_none_or(|it| Extra::from_json(it).is_ok_and(|properties| properties.is_empty()))
+        };
+        let is_empty = nothing(schema.get("properties"))
+            && ["anyOf", "items", "enum"].iter().all(|key| schema.get(key).is_none())
+            && schema.get("additionalProperties").is_none_or(|it| !it.as_str().starts_with('{'));
         if is_empty {
             *parameters = None;
             self.note(path, "left out: an object without properties is refused");
@@ -646,13 +668,10 @@ impl Rewriter<'_> {
                 *schema = Some(open.parse().expect("because it is JSON"));
                 self.note(path, format!("it became an open object: {error}"));
             }
-            Err(error) => self.problems.push(Problem {
-                path: path.to_owned(),
-                message: error.to_string(),
-                remedy: "write a schema that is an object, or switch the rule `gemini-schema` off".to_owned(),
-                source: self.rule.source(),
-                is_unsupported: false,
-            }),
+            Err(error) => {
+                let remedy = "write a schema that is an object, or switch the rule `gemini-schema` off";
+                self.refuse(path, error.to_string(), remedy);
+            }
         }
     }
 
@@ -760,29 +779,48 @@ fn generation_2(model: Option<&str>) -> bool {
     Dialect::of_vertex_model(model) == VertexGemini2
 }
 
-/// Whether a schema lets every value through: none of its words is about one.
+/// Whether a schema lets every value through. Only these words say something about a value; any other says something about the
+/// schema.
 fn says_nothing(schema: &Json) -> bool {
-    const OF_NO_VALUE: [&str; 11] = [
-        "description",
-        "title",
-        "$schema",
-        "$id",
-        "$comment",
-        "default",
-        "example",
-        "examples",
-        "deprecated",
-        "readOnly",
-        "writeOnly",
+    const WORDS: [&str; 28] = [
+        "$ref",
+        "$dynamicRef",
+        "additionalItems",
+        "const",
+        "contains",
+        "dependentRequired",
+        "dependentSchemas",
+        "enum",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "format",
+        "if",
+        "items",
+        "maxItems",
+        "maxLength",
+        "maxProperties",
+        "maximum",
+        "minItems",
+        "minLength",
+        "minProperties",
+        "minimum",
+        "multipleOf",
+        "not",
+        "pattern",
+        "patternProperties",
+        "prefixItems",
+        "propertyNames",
+        "uniqueItems",
     ];
-    let Ok(fields) = fields_of(schema) else { return schema.as_str() == "true" };
+    let Ok(fields) = Extra::from_json(schema) else { return schema.as_str() == "true" };
     let is_empty = |it: &Json| {
         matches!(it.as_str().split_whitespace().collect::<String>().as_str(), "[]" | "{}" | "null")
     };
     fields.iter().all(|(key, value)| match key {
-        "anyOf" | "oneOf" | "allOf" | "required" | "properties" | "$defs" | "definitions" => is_empty(value),
-        "type" => value.is_null() || value.as_str() == "\"null\"",
-        key => OF_NO_VALUE.contains(&key),
+        "anyOf" | "oneOf" | "allOf" | "required" | "properties" => is_empty(value),
+        "type" => matches!(value.as_str(), "null" | "\"null\""),
+        "additionalProperties" => value.as_str() == "true",
+        key => !WORDS.contains(&key),
     })
 }
 
@@ -797,16 +835,9 @@ fn call_ids(message: &Message) -> Vec<String> {
 
 /// Google's options from two places, and the paths of what was lost: where both say something, the first counts.
 fn together(first: GoogleOptions, second: &GoogleOptions) -> (GoogleOptions, Vec<String>) {
-    let fields = |it: &GoogleOptions| {
-        Extra::from_json(it.to_json().as_bytes()).expect("because options are an object")
-    };
     let mut lost = Vec::new();
-    let all = together_fields(fields(&first), &fields(second), "", &mut lost);
-    (GoogleOptions::from_json(all.to_json().as_bytes()).unwrap_or(first), lost)
-}
-
-fn fields_of(object: &Json) -> Result<Extra, ParseError> {
-    Extra::from_json(object.as_str().as_bytes())
+    let all = together_fields(first.to_fields(), &second.to_fields(), "", &mut lost);
+    (GoogleOptions::from_json(all.to_json()).unwrap_or(first), lost)
 }
 
 /// The fields of two objects. Objects in them, such as `thinking_config`, are put together too.
@@ -819,7 +850,7 @@ fn together_fields(first: Extra, second: &Extra, path: &str, lost: &mut Vec<Stri
         let new = match known {
             None => value.clone(),
             Some(known) if known == value => continue,
-            Some(known) => match (fields_of(known), fields_of(value)) {
+            Some(known) => match (Extra::from_json(known), Extra::from_json(value)) {
                 (Ok(inner), Ok(other)) if path.is_empty() => {
                     let both = together_fields(inner, &other, &format!("{key}."), lost);
                     Json::from(&both)

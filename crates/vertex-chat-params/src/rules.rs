@@ -28,8 +28,9 @@ const GEMINI_N_MAX: i64 = 8;
 const GEMINI_2_TOKENS_MAX: i64 = 65_536;
 /// From this minor version on Gemini 3 may ignore `temperature` and `top_p`, whatever they are.
 const GEMINI_3_UNSAMPLED_FROM: u32 = 6;
-/// The longest name of a function.
+/// The longest name of a function on Vertex, and on the Developer API.
 const FUNCTION_NAME_MAX: usize = 128;
+const DEVELOPER_FUNCTION_NAME_MAX: usize = 64;
 
 pub(crate) fn check(request: &ChatRequest, dialect: Dialect, problems: &mut Vec<Problem>) {
     let mut check = Check { request, dialect, problems };
@@ -60,6 +61,23 @@ fn parts(request: &ChatRequest) -> impl Iterator<Item = (String, &ContentPart)> 
         let parts = message.content.get().into_iter().flat_map(Content::parts).enumerate();
         parts.map(move |(j, part)| (format!("messages[{i}].content[{j}]"), part))
     })
+}
+
+/// How many letters the name of a function may have.
+pub(crate) fn longest_name(dialect: Dialect) -> usize {
+    if dialect == Dialect::GeminiDeveloper { DEVELOPER_FUNCTION_NAME_MAX } else { FUNCTION_NAME_MAX }
+}
+
+/// Whether Gemini takes the name of a function.
+pub(crate) fn is_function_name(name: &str, longest: usize) -> bool {
+    name.len() <= longest
+        && name.starts_with(|it: char| it.is_ascii_alphabetic() || it == '_')
+        && name.chars().all(is_name_letter)
+}
+
+/// Whether a letter may stand in the name of a function, though not every one at its beginning.
+pub(crate) fn is_name_letter(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || "_.:-".contains(letter)
 }
 
 struct Check<'a> {
@@ -232,9 +250,7 @@ impl Check<'_> {
 
     fn function_name(&mut self, path: String, name: Option<&str>) {
         let name = name.unwrap_or_default();
-        let first = name.starts_with(|it: char| it.is_ascii_alphabetic() || it == '_');
-        let rest = name.chars().all(|it| it.is_ascii_alphanumeric() || "_.:-".contains(it));
-        if !first || !rest || name.len() > FUNCTION_NAME_MAX {
+        if !is_function_name(name, longest_name(self.dialect)) {
             let remedy = "a letter or `_`, then letters, digits, `_`, `.`, `:`, `-`; at most 128";
             self.refuse(path, "not a function name that Gemini takes", remedy, INFERENCE);
         }

@@ -132,14 +132,24 @@ macro_rules! json_functions {
             ///
             /// # Errors
             /// As [`from_slice`].
-            pub fn from_json(json: &[u8]) -> Result<Self, ParseError> {
-                from_slice(json)
+            pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self, ParseError> {
+                // Not generic, so that this is what is compiled here.
+                fn read(json: &[u8]) -> Result<crate::$Type, ParseError> {
+                    from_slice(json)
+                }
+                read(json.as_ref())
             }
 
             /// Writes it as JSON.
             #[must_use]
             pub fn to_json(&self) -> String {
                 serde_json::to_string(self).expect("because every field is JSON")
+            }
+
+            /// Its fields by their names.
+            #[must_use]
+            pub fn to_fields(&self) -> crate::Extra {
+                crate::Extra::from_json(self.to_json()).expect("because it is written as an object")
             }
 
             /// Writes it as JSON behind what is there.

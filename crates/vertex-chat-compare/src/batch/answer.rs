@@ -58,14 +58,14 @@ pub(super) fn of_openai(row: &Row) -> ResultLine {
     let body = response.get("body").cloned().or_else(|| row.column("response"));
     let Some(body) = body else { return failed(row) };
     let status = response.get("status_code").and_then(|it| it.parse_as::<u16>().ok());
-    let fields = Extra::from_json(body.as_str().as_bytes()).unwrap_or_default();
+    let fields = Extra::from_json(&body).unwrap_or_default();
     if let Some(error) = fields.get("error").filter(|it| !it.is_null()) {
         return of_error(error, status.map(u64::from));
     }
     if row.column("error").is_some() || status.is_some_and(|it| !(200..300).contains(&it)) {
         return failed_with(row, status);
     }
-    match ChatCompletion::from_json(body.as_str().as_bytes()) {
+    match ChatCompletion::from_json(&body) {
         Ok(completion) if !completion.choices.is_empty() => {
             let mut result = of_completion(&completion, fields.get("usage"));
             result.status = status.or(Some(200));

@@ -104,8 +104,7 @@ impl<'a> Translation<'a> {
 
     /// Tells of every parameter that is not translated, whatever it is.
     fn tell_the_rest(&mut self) {
-        let fields = Extra::from_json(self.request.to_json().as_bytes());
-        for (key, value) in fields.unwrap_or_default().iter() {
+        for (key, value) in self.request.to_fields().iter() {
             // Several calls at once are what Gemini does anyway.
             let is_default = value.is_null() || (key == "parallel_tool_calls" && value.as_str() == "true");
             if !TRANSLATED.contains(&key) && !is_default {
@@ -615,7 +614,7 @@ fn arguments_of(arguments: &str, path: &str) -> Result<Option<Json>, BatchError>
     if arguments.is_empty() {
         return Ok(None);
     }
-    let fields = Extra::from_json(arguments.as_bytes());
+    let fields = Extra::from_json(arguments);
     let fields = fields.map_err(|_| {
         BatchError::new(path, "arguments that are no JSON object", "write an object, as the model did")
     })?;

@@ -107,7 +107,7 @@ impl Importer {
         let is_torn = |error: serde_json::Error| {
             error.is_eof() || (line.starts_with('{') && error.line() == 1 && error.column() >= line.len())
         };
-        let fields = Extra::from_json(line.as_bytes()).map_err(|error| {
+        let fields = Extra::from_json(line).map_err(|error| {
             match serde_json::from_str::<IgnoredAny>(line).is_err_and(is_torn) {
                 true => BatchError::torn(),
                 false => BatchError::new("", error, "a line of a job's output is one JSON object"),

@@ -77,7 +77,7 @@ pub(super) fn without_nothing(json: &Json, depth: usize) -> Option<Json> {
         return Some(json.clone());
     }
     if text.starts_with('{') {
-        let Ok(fields) = Extra::from_json(text.as_bytes()) else { return Some(json.clone()) };
+        let Ok(fields) = Extra::from_json(text) else { return Some(json.clone()) };
         let mut kept = Extra::default();
         for (key, value) in fields.iter() {
             if let Some(value) = without_nothing(value, depth + 1) {

@@ -1,13 +1,12 @@
 //! Texts, thinking and calls as Gemini takes them.
 
-use vertex_chat_types::{Content, ContentPart, Message, Nullable, ReasoningEffort, Role};
+use vertex_chat_types::{Content, ContentPart, Message, Nullable, PartType, ReasoningEffort, Role};
 
 use super::{Rewriter, generation_2};
 use crate::Dialect;
-use crate::report::Problem;
 
-/// What stands where Gemini wants a text and there is none.
-const FILLER: &str = " ";
+/// The text that a message gets where Gemini wants one and the caller has sent none.
+pub(super) const FILLER: &str = " ";
 
 impl Rewriter<'_> {
     /// The endpoint turns system messages into an instruction, and then nothing is left to answer.
@@ -31,10 +30,7 @@ impl Rewriter<'_> {
             let path = format!("messages[{i}].content");
             if let Nullable::Value(Content::Parts(parts)) = &mut message.content {
                 let before = parts.len();
-                let says_nothing = |it: &ContentPart| {
-                    it.text.as_deref() == Some("") && it.image_url.is_none() && it.extra_content.is_none()
-                };
-                parts.retain(|it| !says_nothing(it));
+                parts.retain(|it| !is_empty_text(it));
                 if parts.len() < before {
                     notes.push((path.clone(), "empty texts were left out"));
                 }
@@ -65,9 +61,7 @@ impl Rewriter<'_> {
             kept.push(message);
         }
         self.request.messages = kept;
-        for (path, reason) in notes {
-            self.note(path, reason);
-        }
+        self.notes(notes);
     }
 
     /// Gemini's efforts by the sources: Vertex's page has none (not for Pro), low, medium and high; pydantic-ai, DeepTutor and
@@ -130,22 +124,23 @@ impl Rewriter<'_> {
         for path in notes {
             self.note(path, "a call without arguments has an empty object of them");
         }
+        let remedy =
+            "send the arguments as the model wrote them; a call that was cut off cannot be sent back";
         for path in refused {
-            self.problems.push(Problem {
-                path,
-                message: "the arguments of the call are no JSON object".to_owned(),
-                remedy:
-                    "send the arguments as the model wrote them; a call that was cut off cannot be sent back"
-                        .to_owned(),
-                source: self.rule.source(),
-                is_unsupported: false,
-            });
+            self.refuse(path, "the arguments of the call are no JSON object", remedy);
         }
     }
 }
 
+/// Whether a part is a text without a letter, and nothing else.
+fn is_empty_text(part: &ContentPart) -> bool {
+    let is_text = part.text.is_some() || part.r#type == Some(PartType::Text);
+    let has_more = part.image_url.is_some() || part.extra_content.is_some();
+    is_text && part.text.as_deref().unwrap_or_default().is_empty() && !has_more
+}
+
 /// Whether a message says nothing that Gemini would see.
-fn is_empty(message: &Message) -> bool {
+pub(super) fn is_empty(message: &Message) -> bool {
     match message.content.get() {
         None => true,
         Some(Content::Text(text)) => text.is_empty(),

@@ -3,7 +3,6 @@
 use vertex_chat_types::{Content, ContentPart, Extra, ImageUrl, Json, Nullable, PartType};
 
 use super::Rewriter;
-use crate::report::Problem;
 
 /// Spellings of MIME types, and what they mean.
 const SPELLINGS: [(&str, &str); 20] = [
@@ -70,11 +69,9 @@ impl Rewriter<'_> {
                 }
             }
         }
-        for (path, reason) in notes {
-            self.note(path, reason);
-        }
+        self.notes(notes);
         for (path, message, remedy) in problems {
-            self.refuse_part(path, message, remedy);
+            self.refuse(path, message, remedy);
         }
     }
 
@@ -98,24 +95,12 @@ impl Rewriter<'_> {
                 }
             }
         }
-        for (path, reason) in notes {
-            self.note(path, reason);
-        }
+        self.notes(notes);
         for path in problems {
             let message =
                 "the data URL does not say what kind of media it is, and its first bytes do not show it";
-            self.refuse_part(path, message.to_owned(), "write the MIME type: data:image/png;base64,…");
+            self.refuse(path, message, "write the MIME type: data:image/png;base64,…");
         }
-    }
-
-    fn refuse_part(&mut self, path: String, message: String, remedy: &str) {
-        self.problems.push(Problem {
-            path,
-            message,
-            remedy: remedy.to_owned(),
-            source: self.rule.source(),
-            is_unsupported: false,
-        });
     }
 }
 
@@ -198,7 +183,7 @@ fn become_media(part: &mut ContentPart, url: String) {
 /// The `source` of Anthropic's parts as an address.
 fn source(part: &mut ContentPart) -> Option<String> {
     let source = part.extra.remove("source")?;
-    let mut source = Extra::from_json(source.as_str().as_bytes()).ok()?;
+    let mut source = Extra::from_json(&source).ok()?;
     if let Some(url) = source.get("url").and_then(Json::to_text) {
         return Some(url);
     }

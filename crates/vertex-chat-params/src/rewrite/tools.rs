@@ -2,29 +2,25 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use vertex_chat_types::{
-    Content, Extra, FunctionCallChoice, Json, Message, Role, Tool, ToolChoice, ToolMode,
-};
+use vertex_chat_types::{Extra, FunctionCallChoice, Json, Message, Role, Tool, ToolChoice, ToolMode};
 
+use super::gemini::{FILLER, is_empty};
 use super::{Rewriter, call_ids};
 use crate::Dialect;
-use crate::report::Problem;
+use crate::rules::{is_function_name, is_name_letter, longest_name};
 
-/// What the model is told of a call whose result is not there.
+/// The text that the model gets in place of a missing result.
 const MISSING_RESULT: &str = "The result of this call is missing.";
 
-/// Google's own tools by their names in `tools`, in both spellings, and what they are called natively.
-const NATIVE_TOOLS: [(&str, &str, &str); 6] = [
-    ("google_search", "googleSearch", "googleSearch"),
-    ("google_search_retrieval", "googleSearchRetrieval", "googleSearchRetrieval"),
-    ("code_execution", "codeExecution", "codeExecution"),
-    ("url_context", "urlContext", "urlContext"),
-    ("google_maps", "googleMaps", "googleMaps"),
-    ("enterprise_web_search", "enterpriseWebSearch", "enterpriseWebSearch"),
+/// Google's own tools by their names in `tools`, and as they are called natively.
+const NATIVE_TOOLS: [(&str, &str); 6] = [
+    ("google_search", "googleSearch"),
+    ("google_search_retrieval", "googleSearchRetrieval"),
+    ("code_execution", "codeExecution"),
+    ("url_context", "urlContext"),
+    ("google_maps", "googleMaps"),
+    ("enterprise_web_search", "enterpriseWebSearch"),
 ];
-/// The longest name of a function on Vertex and on the Developer API, in letters.
-const VERTEX_NAME_MAX: usize = 128;
-const DEVELOPER_NAME_MAX: usize = 64;
 /// The search of OpenAI's Responses API, whose tools people send here.
 const WEB_SEARCH: [&str; 3] = ["web_search", "web_search_preview", "web_search_2025_08_26"];
 
@@ -83,7 +79,7 @@ impl Rewriter<'_> {
                 let Some(other) = slot.as_mut().filter(|it| has_calls(it)) else { break };
                 let more = other.tool_calls.take().unwrap_or_default();
                 message.tool_calls.get_or_insert_default().extend(more);
-                if message.content.get().is_none_or(is_blank) {
+                if is_empty(&message) {
                     message.content = std::mem::take(&mut other.content);
                 }
                 notes.push((
@@ -94,7 +90,7 @@ impl Rewriter<'_> {
                 last = j;
             }
             if !std::mem::replace(&mut has_begun, true) {
-                out.push(Message::user(" "));
+                out.push(Message::user(FILLER));
                 notes.push((
                     format!("messages[{i}]"),
                     "a message of one space stands before the call: a conversation begins with the user",
@@ -130,22 +126,20 @@ impl Rewriter<'_> {
             }
         }
         self.request.messages = out;
-        for (path, reason) in notes {
-            self.note(path, reason);
-        }
+        self.notes(notes);
     }
 
     /// Tools that are no functions, where they belong; and function tools in the form of OpenAI's Responses API.
     pub(super) fn native_tools(&mut self) {
         let Some(tools) = self.request.tools.take() else { return };
         let mut kept = Vec::with_capacity(tools.len());
-        for (i, mut tool) in tools.into_iter().enumerate() {
+        for (i, tool) in tools.into_iter().enumerate() {
             let path = format!("tools[{i}]");
             let kind = tool.r#type.as_ref().map(|it| it.as_str().to_owned()).unwrap_or_default();
             if tool.function.is_some() || tool.custom.is_some() {
                 kept.push(tool);
             } else if kind == "function" && tool.extra.get("name").is_some() {
-                match flat_function(&mut tool) {
+                match flat_function(&tool) {
                     Some(whole) => {
                         self.note(path, "name, description and parameters went into `function`");
                         kept.push(whole);
@@ -155,18 +149,15 @@ impl Rewriter<'_> {
             } else if let Some(native) = native_tool(&tool, &kind) {
                 self.native_tool(path, native);
             } else {
-                let message = if kind.is_empty() {
-                    "neither a function nor a tool of Google's".to_owned()
-                } else {
-                    "a kind of tool that Gemini does not have here".to_owned()
+                let message = match kind.is_empty() {
+                    true => "neither a function nor a tool of Google's",
+                    false => "a kind of tool that Gemini does not have here",
                 };
-                self.problems.push(Problem {
+                self.refuse(
                     path,
                     message,
-                    remedy: "send function tools, or Google's own such as {\"google_search\":{}}".to_owned(),
-                    source: self.rule.source(),
-                    is_unsupported: false,
-                });
+                    "send function tools, or Google's own such as {\"google_search\":{}}",
+                );
             }
         }
         self.request.tools = (!kept.is_empty()).then_some(kept);
@@ -174,13 +165,9 @@ impl Rewriter<'_> {
 
     fn native_tool(&mut self, path: String, native: Json) {
         if self.dialect == Dialect::GeminiDeveloper {
-            self.problems.push(Problem {
-                path,
-                message: "a tool of Google's, which the Developer API does not take on its OpenAI-compatible endpoint".to_owned(),
-                remedy: "use a model on Vertex AI for it, or send function tools".to_owned(),
-                source: self.rule.source(),
-                is_unsupported: false,
-            });
+            let message =
+                "a tool of Google's, which the Developer API does not take on its OpenAI-compatible endpoint";
+            self.refuse(path, message, "use a model on Vertex AI for it, or send function tools");
             return;
         }
         let google = self.request.extra_body.get_or_insert_default().google.get_or_insert_default();
@@ -191,8 +178,7 @@ impl Rewriter<'_> {
     /// Names that Gemini refuses, everywhere in the request. The new name follows from the old one, so that it is the same in
     /// every turn.
     pub(super) fn function_names(&mut self) {
-        let longest =
-            if self.dialect == Dialect::GeminiDeveloper { DEVELOPER_NAME_MAX } else { VERTEX_NAME_MAX };
+        let longest = longest_name(self.dialect);
         let request = &mut *self.request;
         let of_tools = request.tools.iter_mut().flatten().enumerate();
         let mut places: Vec<(String, &mut Option<String>)> = of_tools
@@ -228,12 +214,12 @@ impl Rewriter<'_> {
         let mut taken: HashSet<String> = places
             .iter()
             .filter_map(|(_, name)| (**name).clone())
-            .filter(|it| is_taken_by_gemini(it, longest))
+            .filter(|it| is_function_name(it, longest))
             .collect();
         let mut new_names: HashMap<String, String> = HashMap::new();
         let mut paths = Vec::new();
         for (path, place) in places {
-            let Some(name) = place.as_mut().filter(|it| !it.is_empty() && !is_taken_by_gemini(it, longest))
+            let Some(name) = place.as_mut().filter(|it| !it.is_empty() && !is_function_name(it, longest))
             else {
                 continue;
             };
@@ -278,13 +264,8 @@ impl Rewriter<'_> {
                 let tools = self.request.tools.get_or_insert_default();
                 tools.retain(|it| names.contains(it.name()));
                 if tools.is_empty() {
-                    self.problems.push(Problem {
-                        path: "tool_choice.allowed_tools.tools".to_owned(),
-                        message: "none of them is in `tools`".to_owned(),
-                        remedy: "name functions that are in `tools`".to_owned(),
-                        source: self.rule.source(),
-                        is_unsupported: false,
-                    });
+                    let path = "tool_choice.allowed_tools.tools";
+                    self.refuse(path, "none of them is in `tools`", "name functions that are in `tools`");
                 }
                 self.request.tool_choice = Some(ToolChoice::Mode(allowed.mode.unwrap_or(ToolMode::Auto)));
                 self.note("tool_choice", "only the allowed tools are sent, with their mode");
@@ -294,15 +275,8 @@ impl Rewriter<'_> {
     }
 }
 
-fn is_blank(content: &Content) -> bool {
-    match content {
-        Content::Text(text) => text.is_empty(),
-        content => content.parts().is_empty(),
-    }
-}
-
 /// A function tool as OpenAI's Responses API has it, in the form of Chat Completions.
-fn flat_function(tool: &mut Tool) -> Option<Tool> {
+fn flat_function(tool: &Tool) -> Option<Tool> {
     let name = tool.extra.get("name")?.to_text()?;
     let mut whole = Tool::function(name);
     let function = whole.function.get_or_insert_default();
@@ -319,12 +293,10 @@ fn native_tool(tool: &Tool, kind: &str) -> Option<Json> {
         native.insert(name, options.unwrap_or_else(|| "{}".parse().expect("because it is JSON")));
         Json::from(&native)
     };
-    for (snake, camel, native) in NATIVE_TOOLS {
-        if let Some(options) = tool.extra.get(snake).or_else(|| tool.extra.get(camel)) {
-            return Some(written(native, Some(options)));
-        }
-        if kind == snake || kind == camel {
-            return Some(written(native, None));
+    for (name, native) in NATIVE_TOOLS {
+        let options = tool.extra.get(name).or_else(|| tool.extra.get(native));
+        if options.is_some() || kind == name || kind == native {
+            return Some(written(native, options));
         }
     }
     WEB_SEARCH.contains(&kind).then(|| written("googleSearch", None))
@@ -332,20 +304,10 @@ fn native_tool(tool: &Tool, kind: &str) -> Option<Json> {
 
 /// The name in `{"type":"function","function":{"name":…}}`, or in the flat form of the Responses API.
 fn allowed_name(tool: &Json) -> String {
-    let Ok(tool) = Extra::from_json(tool.as_str().as_bytes()) else { return String::new() };
-    let inner = tool.get("function").and_then(|it| Extra::from_json(it.as_str().as_bytes()).ok());
+    let Ok(tool) = Extra::from_json(tool) else { return String::new() };
+    let inner = tool.get("function").and_then(|it| Extra::from_json(it).ok());
     let name = inner.as_ref().and_then(|it| it.get("name")).or_else(|| tool.get("name"));
     name.and_then(Json::to_text).unwrap_or_default()
-}
-
-fn is_letter(letter: char) -> bool {
-    letter.is_ascii_alphanumeric() || "_.:-".contains(letter)
-}
-
-fn is_taken_by_gemini(name: &str, longest: usize) -> bool {
-    name.len() <= longest
-        && name.starts_with(|it: char| it.is_ascii_alphabetic() || it == '_')
-        && name.chars().all(is_letter)
 }
 
 /// A name that Gemini takes: what can stay of the old one, and a mark of the whole of it. `number` tells apart those that would
@@ -354,7 +316,7 @@ fn other_name(name: &str, longest: usize, number: u32) -> String {
     let hash =
         name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let mark = format!("_{:08x}", hash.wrapping_add(number));
-    let mut new: String = name.chars().map(|it| if is_letter(it) { it } else { '_' }).collect();
+    let mut new: String = name.chars().map(|it| if is_name_letter(it) { it } else { '_' }).collect();
     if !new.starts_with(|it: char| it.is_ascii_alphabetic() || it == '_') {
         new.insert(0, '_');
     }

@@ -357,6 +357,10 @@ fn every_text_says_something() {
         (json!([{"role": "user", "content": []}]), json!([{"role": "user", "content": " "}])),
         (json!([{"role": "user", "content": [text("")]}]), json!([{"role": "user", "content": " "}])),
         (
+            json!([{"role": "user", "content": [{"type": "text", "text": null}, text("a")]}]),
+            json!([{"role": "user", "content": [text("a")]}]),
+        ),
+        (
             json!([{"role": "user", "content": [text(""), text("a")]}]),
             json!([{"role": "user", "content": [text("a")]}]),
         ),
@@ -470,13 +474,36 @@ fn schemas_that_say_nothing_are_no_schemas() {
         json!({"$schema": "http://json-schema.org/draft-07/schema#", "title": "t"}),
         json!({"type": "object", "properties": {}, "required": [], "additionalProperties": false}),
         json!({"type": "object"}),
+        json!({"nullable": true}),
+        json!({"additionalProperties": true}),
+        json!({"additionalProperties": false}),
+        json!({"x-of-a-generator": {"a": 1}}),
+        json!({"oneOf": [], "required": []}),
+        json!({"type": "string"}),
+        json!({"type": "array", "items": {"type": "string"}}),
+        json!(true),
     ] {
         let tool = json!({"type": "function", "function": {"name": "f", "parameters": nothing}});
         let (sent, report) =
             send(&with(json!({"tools": [tool]})), &Target::new(Dialect::VertexGemini3)).unwrap();
         assert_eq!(sent["tools"][0]["function"], json!({"name": "f"}), "{nothing}");
-        assert_eq!(report.notes()[0].path, "tools[0].function.parameters");
+        assert_eq!(report.notes().last().unwrap().path, "tools[0].function.parameters");
     }
+    let objects = json!({"anyOf": [{"type": "object", "properties": {"a": {"type": "string"}}},
+        {"type": "object", "properties": {"b": {"type": "string"}}}]});
+    for something in [
+        objects,
+        json!({"properties": {"a": {"type": "string"}}}),
+        json!({"type": "object", "additionalProperties": {"type": "string"}}),
+    ] {
+        let tool = json!({"type": "function", "function": {"name": "f", "parameters": something}});
+        let (sent, _) = send(&with(json!({"tools": [tool]})), &Target::new(Dialect::VertexGemini3)).unwrap();
+        assert!(sent["tools"][0]["function"].get("parameters").is_some(), "{something}");
+    }
+    let format = json!({"type": "json_schema", "json_schema": {"name": "r", "schema": {"nullable": true}}});
+    let (sent, _) =
+        send(&with(json!({"response_format": format})), &Target::new(Dialect::VertexGemini3)).unwrap();
+    assert_eq!(sent["response_format"], json!({"type": "json_object"}));
     let format = json!({"type": "json_schema", "json_schema": {"name": "r", "schema": {}}});
     let (sent, _) =
         send(&with(json!({"response_format": format})), &Target::new(Dialect::VertexGemini3)).unwrap();
