@@ -31,7 +31,7 @@ pub(crate) fn run_all() -> Outcome {
     }
     tidy::run()?;
     docs::check()?;
-    consumers(&["facade"])?;
+    consumers(&["facade".to_owned()])?;
     orders()
 }
 
@@ -40,11 +40,8 @@ pub(crate) fn clippy(arguments: &[&str]) -> Outcome {
     run(cargo().arg("clippy").args(arguments).args(["--quiet", "--", "--deny", "warnings"]))
 }
 
-/// All programs of `tests/consumers`.
-pub(crate) const CONSUMERS: [&str; 3] = ["auth-only", "facade", "types-only"];
-
 /// Builds and runs programs that depend on the crates as users do: from packages, outside of the workspace.
-pub(crate) fn consumers(names: &[&str]) -> Outcome {
+pub(crate) fn consumers(names: &[String]) -> Outcome {
     let unpacked = package()?;
     for name in names {
         let copy = outside_directory().join("consumers").join(name);
@@ -94,18 +91,20 @@ fn orders() -> Outcome {
 
 /// Runs the dependency puzzles: graphs in which other crates have switched on what is hard to live with.
 pub(crate) fn puzzles() -> Outcome {
-    for puzzle in folders("tests/puzzles")? {
-        run(cargo_outside(&puzzle).args(["run", "--quiet"]))?;
+    for puzzle in names("tests/puzzles")? {
+        run(cargo_outside(&root().join("tests/puzzles").join(puzzle)).args(["run", "--quiet"]))?;
     }
     Ok(())
 }
 
-fn folders(path: &str) -> Outcome<Vec<PathBuf>> {
+/// The names of what is in a folder, without their ends, in order.
+pub(crate) fn names(path: &str) -> Outcome<Vec<String>> {
     let entries = fs::read_dir(root().join(path)).map_err(|error| format!("{path}: {error}"))?;
-    let mut folders: Vec<PathBuf> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|it| it.is_dir()).collect();
-    folders.sort();
-    Ok(folders)
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_string_lossy().into_owned()))
+        .collect();
+    names.sort();
+    Ok(names)
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Outcome {

@@ -2,7 +2,6 @@
 //!
 //! A step that fails does not keep the others from running; what could not run for want of a tool is listed at the end.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -82,7 +81,7 @@ fn combinations() -> Outcome<Ended> {
 }
 
 fn dependants() -> Outcome<Ended> {
-    ci::consumers(&ci::CONSUMERS)?;
+    ci::consumers(&ci::names("tests/consumers")?)?;
     ci::puzzles()?;
     Ok(Ended::Well)
 }
@@ -118,13 +117,13 @@ fn fuzz() -> Outcome<Ended> {
     if !has("c++") {
         return Ok(Ended::Skipped("libFuzzer needs a C++ compiler, and there is no c++".to_owned()));
     }
-    let folder = root().join("tests/fuzz");
+    let (folder, host) = (root().join("tests/fuzz"), host()?);
     let mut build = cargo_outside(&folder);
     // The compiler counts edges for those who say that they know the interface to be unstable.
-    build.args(["build", "--quiet", "--release", "--bins", "--target", &host()?]);
+    build.args(["build", "--quiet", "--release", "--bins", "--target", &host]);
     run(build.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", FUZZ_FLAGS))?;
-    let programs = outside_directory().join(host()?).join("release");
-    for target in fuzz_targets(&folder)? {
+    let programs = outside_directory().join(host).join("release");
+    for target in ci::names("tests/fuzz/fuzz_targets")? {
         let corpus = outside_directory().join("corpus").join(&target);
         std::fs::create_dir_all(&corpus).map_err(|error| format!("{}: {error}", corpus.display()))?;
         let mut fuzz = Command::new(programs.join(&target));
@@ -134,15 +133,6 @@ fn fuzz() -> Outcome<Ended> {
         run(&mut fuzz)?;
     }
     Ok(Ended::Well)
-}
-
-fn fuzz_targets(folder: &Path) -> Outcome<Vec<String>> {
-    let entries = std::fs::read_dir(folder.join("fuzz_targets")).map_err(|error| error.to_string())?;
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_string_lossy().into_owned()))
-        .collect();
-    names.sort();
-    Ok(names)
 }
 
 /// The triple of this machine.

@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn a_broken_file_is_told_by_its_field() {
         let check = |json: &str, expected: &str| {
-            let error = ServiceAccountKey::from_json(json).unwrap_err().to_string();
+            let error = ServiceAccountKey::from_json(json.as_bytes()).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");
         };
         check("{", "not a JSON object (line 1, column 1)");

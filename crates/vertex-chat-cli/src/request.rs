@@ -5,7 +5,6 @@ use std::path::Path;
 
 use clap::Args;
 use vertex_chat::auth::shown_path;
-use vertex_chat::types::Extra;
 use vertex_chat::{ChatRequest, Json, Policy, ResponseFormat, Rewrite, Rewrites};
 
 use crate::Failure;

@@ -8,6 +8,7 @@ use vertex_chat_transport::Response;
 use vertex_chat_types::{ChatRequest, Extra, Json, Role, ToolChoice};
 
 use crate::answer::{Answer, THOUGHT, signature};
+use crate::refusals::NO_TEXT;
 use crate::reply::{GoogleError, raw_reply};
 use crate::shape::{Backend, cumulative};
 use crate::{DEDICATED_DOMAIN, LOCATION, PROJECT_NUMBER};
@@ -240,8 +241,7 @@ pub(crate) fn refusal(quirks: Quirks, request: &ChatRequest, backend: Backend) -
             && parts.iter().any(|it| it.image_url.is_some())
             && !has_text
         {
-            let said = "Unable to submit request because it must have a text parameter. Add a text parameter and try again.";
-            return invalid(&format!("messages[{i}].content"), said.to_owned());
+            return invalid(&format!("messages[{i}].content"), NO_TEXT.to_owned());
         }
     }
     schema_refusal(quirks, request).and_then(|(place, message)| invalid(&place, message))

@@ -21,6 +21,10 @@ pub const REFUSALS: [(&str, &str); 9] = [
     ("an empty text in an `enum`", "ha-claude#30"),
 ];
 
+/// What is said of a message without a text.
+pub(crate) const NO_TEXT: &str =
+    "Unable to submit request because it must have a text parameter. Add a text parameter and try again.";
+
 /// MIME types of media begin with one of these; spellings that are refused have their own list.
 const MEDIA: [&str; 5] = ["image/", "audio/", "video/", "text/", "application/"];
 const NO_MEDIA: [&str; 8] = [
@@ -34,34 +38,26 @@ const NO_MEDIA: [&str; 8] = [
     "application/unknown",
 ];
 
-pub(crate) fn check(request: &ChatRequest) -> Result<(), GoogleError> {
+pub(crate) fn check(request: &ChatRequest, generation: u32) -> Result<(), GoogleError> {
     for (i, message) in request.messages.iter().enumerate() {
         check_content(i, message)?;
         check_arguments(i, message)?;
     }
     check_beginning(request)?;
-    check_effort(request)?;
+    check_effort(request, generation)?;
     for (i, tool) in request.tools.iter().flatten().enumerate() {
         let Some(function) = &tool.function else {
-            return Err(invalid(&format!("Invalid value at 'tools[{i}]': function is not set")));
+            return Err(GoogleError::invalid(format!("Invalid value at 'tools[{i}]': function is not set")));
         };
         check_parameters(i, function.parameters.as_ref())?;
     }
     Ok(())
 }
 
-fn invalid(message: &str) -> GoogleError {
-    GoogleError::invalid(message)
-}
-
 fn check_content(i: usize, message: &Message) -> Result<(), GoogleError> {
     let calls =
         message.tool_calls.as_ref().is_some_and(|it| !it.is_empty()) || message.function_call.is_some();
-    let no_text = || {
-        Err(invalid(
-            "Unable to submit request because it must have a text parameter. Add a text parameter and try again.",
-        ))
-    };
+    let no_text = || Err(GoogleError::invalid(NO_TEXT));
     match message.content.get() {
         // The assistant may have said nothing (agentgateway#1464).
         None if calls || matches!(message.role, Role::Assistant | Role::Model) => Ok(()),
@@ -86,7 +82,9 @@ fn check_content(i: usize, message: &Message) -> Result<(), GoogleError> {
 fn check_part(place: &str, part: &ContentPart) -> Result<(), GoogleError> {
     let kind = part.r#type.as_ref().map_or("", |it| it.as_str());
     if !matches!(kind, "" | "text" | "image_url" | "input_audio" | "refusal") {
-        return Err(invalid(&format!("Invalid value at '{place}.type': Invalid content part type: {kind}")));
+        return Err(GoogleError::invalid(format!(
+            "Invalid value at '{place}.type': Invalid content part type: {kind}"
+        )));
     }
     let url = match &part.image_url {
         Some(ImageUrl::Object(image)) => image.url.as_str(),
@@ -99,7 +97,7 @@ fn check_part(place: &str, part: &ContentPart) -> Result<(), GoogleError> {
     if is_known && !mime.bytes().any(|it| it.is_ascii_uppercase()) {
         return Ok(());
     }
-    Err(invalid(&format!(
+    Err(GoogleError::invalid(format!(
         "Unable to submit request because it has a mimeType parameter with value {mime}, which is not supported. Update the \
          mimeType and try again."
     )))
@@ -110,7 +108,7 @@ fn check_arguments(i: usize, message: &Message) -> Result<(), GoogleError> {
         let Some(function) = &call.function else { continue };
         let arguments = function.arguments.as_deref().unwrap_or_default();
         if !serde_json::from_str::<Value>(arguments).is_ok_and(|it| it.is_object()) {
-            return Err(invalid(&format!(
+            return Err(GoogleError::invalid(format!(
                 "Invalid value at 'messages[{i}].tool_calls[{j}].function.arguments': the arguments are not a JSON object"
             )));
         }
@@ -122,18 +120,18 @@ fn check_beginning(request: &ChatRequest) -> Result<(), GoogleError> {
     let mut turns = request.messages.iter().filter(|it| !matches!(it.role, Role::System | Role::Developer));
     let begins = turns.next().is_some_and(|it| it.tool_calls.as_ref().is_some_and(|it| !it.is_empty()));
     if begins {
-        return Err(invalid(
+        return Err(GoogleError::invalid(
             "Please ensure that function call turn comes immediately after a user turn or after a function response turn.",
         ));
     }
     Ok(())
 }
 
-fn check_effort(request: &ChatRequest) -> Result<(), GoogleError> {
+fn check_effort(request: &ChatRequest, generation: u32) -> Result<(), GoogleError> {
     let Some(effort) = request.reasoning_effort.as_ref().map(ReasoningEffort::as_str) else { return Ok(()) };
     let name = request.model.as_deref().unwrap_or_default().rsplit('/').next().unwrap_or_default();
     let is_pro = name.contains("-pro");
-    let is_2 = name.starts_with("gemini-2") || name.starts_with("gemini-1");
+    let is_2 = generation <= 2;
     let is_refused = match effort {
         "none" => !is_2 || is_pro,
         "minimal" => !is_2 && (is_pro || name.starts_with("gemini-3.7")),
@@ -141,7 +139,7 @@ fn check_effort(request: &ChatRequest) -> Result<(), GoogleError> {
         _ => false,
     };
     if is_refused {
-        return Err(invalid(&format!(
+        return Err(GoogleError::invalid(format!(
             "Unable to submit request because reasoning_effort {effort} is not supported by model {name}."
         )));
     }
@@ -154,10 +152,10 @@ fn check_parameters(i: usize, parameters: Option<&Json>) -> Result<(), GoogleErr
     let Ok(schema) = serde_json::from_str::<Value>(parameters.as_str()) else { return Ok(()) };
     let kind = schema["type"].as_str().unwrap_or("object");
     if !kind.eq_ignore_ascii_case("object") {
-        return Err(invalid(&format!("{place}: parameters schema should be of type OBJECT.")));
+        return Err(GoogleError::invalid(format!("{place}: parameters schema should be of type OBJECT.")));
     }
     match empty_word(&schema, 0) {
-        Some(path) => Err(invalid(&format!("{place}{path}: cannot be empty"))),
+        Some(path) => Err(GoogleError::invalid(format!("{place}{path}: cannot be empty"))),
         None => Ok(()),
     }
 }

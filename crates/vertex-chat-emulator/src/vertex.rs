@@ -179,7 +179,7 @@ pub(crate) fn check(request: &ChatRequest, generation: u32) -> Result<(), Google
     }
     check_tools(request)?;
     check_calls(request)?;
-    crate::refusals::check(request)?;
+    crate::refusals::check(request, generation)?;
     if let (true, Some((name, place))) = (generation >= 3, missing_signature(request)) {
         return Err(GoogleError::invalid(format!(
             "Unable to submit request because function call `{name}` in the {place}. content block is missing a \

@@ -22,7 +22,7 @@ use crate::gateway::{PROMPT_BYTES_MAX, REQUEST_ID};
 use crate::heavy::{Heavy, INLINE_BYTES_MAX, INLINE_STEPS_MAX, in_place};
 use crate::patience::Patience;
 use crate::relay::{Relay, UNCOUNTED_BYTES_MAX, failed_answer, no_choices};
-use crate::repair::{Repair, Repairer, Repairs, THOUGHT_TAG, failure};
+use crate::repair::{Repair, Repairer, Repairs, THOUGHT_TAG};
 use crate::route::{MODEL_BYTES_MAX, Try};
 use crate::weight::{CONTAINERS_MAX, TooMany, weigh};
 
@@ -459,12 +459,13 @@ impl Ask<'_> {
             i64::try_from(created).unwrap_or(i64::MAX),
         );
         let repairer = repairer.with_usage(self.asked.wants_usage).with_tags(is_tagged);
-        // vLLM's, TGI's and OpenAI's come last.
-        let dialect = client.dialect(Some(&self.place.model));
-        let ends_in_place = matches!(dialect, Dialect::Vllm | Dialect::Tgi | Dialect::OpenAi);
-        let repairer = repairer.with_names(meta.report().renamed()).with_ends_in_place(ends_in_place);
+        let repairer = repairer.with_names(meta.report().function_names());
         if self.asked.is_stream && !is_json(meta.headers()) {
-            let relay = Relay::new(body, repairer, call, Arc::clone(self.clock), self.state.keep_alive);
+            let mut relay = Relay::new(body, repairer, call, Arc::clone(self.clock), self.state.keep_alive);
+            let dialect = client.dialect(Some(&self.place.model));
+            if matches!(dialect, Dialect::Vllm | Dialect::Tgi | Dialect::OpenAi) {
+                relay = relay.with_ends_in_place();
+            }
             return Box::pin(self.streamed(relay, meta.report())).await;
         }
         self.whole(body, repairer, call, meta.report()).await
@@ -488,7 +489,7 @@ impl Ask<'_> {
         options
     }
 
-    /// Those who wait for it put it into a box: it is larger than all the rest, and what is not streamed should not move it about.
+    /// Callers put its future into a box: it is larger than all other futures together, and would be moved for whole answers too.
     async fn streamed(&self, relay: Relay, report: &Report) -> Result<Response, (Fault, Call)> {
         let mut relay = relay.first().await?;
         let mut response = event_stream();
@@ -628,7 +629,8 @@ fn read_completion(text: &[u8]) -> Result<ChatCompletion, Fault> {
     if completion.choices.is_empty() {
         return Err(detected().unwrap_or_else(no_choices));
     }
-    match completion.choices.iter().find_map(|it| failure(&it.finish_reason)) {
+    let mut reasons = completion.choices.iter().filter_map(|it| it.finish_reason.get());
+    match reasons.find(|it| it.is_failure()) {
         Some(reason) => Err(failed_answer(reason)),
         None => Ok(completion),
     }

@@ -23,7 +23,7 @@ use crate::call::Call;
 use crate::chat::too_much_of_an_answer;
 use crate::fault::Fault;
 use crate::heavy::in_place;
-use crate::repair::{Repair, Repairer, failure};
+use crate::repair::{Repair, Repairer};
 use crate::weight::weigh;
 
 const DONE: &[u8] = b"data: [DONE]\n\n";
@@ -85,13 +85,9 @@ impl Relay {
         let last_word = clock.monotonic();
         let permit = call.bodies().permit();
         let work = Work {
-            ends: if repairer.ends_are_in_place() {
-                FinishHold::of_ends_alone()
-            } else {
-                FinishHold::default()
-            },
             repairer,
             progress: Progress::default(),
+            ends: FinishHold::default(),
             stray: StrayText::default(),
             template: None,
             out: BytesMut::new(),
@@ -114,6 +110,12 @@ impl Relay {
             rounds: 0,
             has_written: false,
         }
+    }
+
+    /// For a server whose finish reasons come last: none is taken from a chunk that has a text too.
+    pub(crate) fn with_ends_in_place(mut self) -> Self {
+        self.work.ends = FinishHold::of_ends_alone();
+        self
     }
 
     /// A whole answer as a stream.
@@ -369,7 +371,8 @@ impl Work {
 
     /// Takes a chunk, and the text that it was read from.
     fn chunk(&mut self, chunk: ChatCompletionChunk, data: Option<&str>) {
-        if let Some(reason) = chunk.choices.iter().find_map(|it| failure(&it.finish_reason)) {
+        let mut reasons = chunk.choices.iter().filter_map(|it| it.finish_reason.get());
+        if let Some(reason) = reasons.find(|it| it.is_failure()) {
             self.fail(failed_answer(reason));
             return;
         }
@@ -379,7 +382,7 @@ impl Work {
             self.call.first_token();
         }
         self.chunks += 1;
-        if self.ends.passes(&chunk) || !self.repairer.holds_finish_reasons() {
+        if self.ends.note(&chunk) || !self.repairer.holds_finish_reasons() {
             return self.write(chunk, data, had_role);
         }
         // An end may be held, and then no event may pass unread.
@@ -469,13 +472,7 @@ impl Work {
 
 /// An answer that failed by its own word, such as a tool call that cannot be read: worth asking again, and no answer.
 pub(crate) fn failed_answer(reason: &FinishReason) -> Fault {
-    /// A word of Google's; a text would be somebody's.
-    const WORD_BYTES_MAX: usize = 80;
-    let is_word = |it: &&str| {
-        let is_letter = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'_' | b'-' | b':' | b' ' | b'.');
-        it.len() <= WORD_BYTES_MAX && it.bytes().all(is_letter)
-    };
-    let word = Some(reason.as_str()).filter(is_word).unwrap_or("a word that is none");
+    let word = reason.shown();
     let message = format!("the model's answer failed, with the finish reason {word}; ask again");
     let is_call = word.to_ascii_lowercase().replace('_', "").contains("call");
     Fault::upstream(if is_call { "malformed_function_call" } else { "upstream_failed" }, message)

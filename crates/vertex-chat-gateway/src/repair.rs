@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use vertex_chat::params::sign_id;
+use vertex_chat::params::{FunctionNames, sign_id};
 use vertex_chat_types::{
     ChatCompletion, ChatCompletionChunk, Choice, ChunkChoice, CompletionTokensDetails, Content, Delta,
     Ending, ExtraContent, FinishReason, FunctionCall, GoogleContent, Logprobs, Nullable, ObjectType,
@@ -154,9 +154,7 @@ pub(crate) struct Repairer {
     /// Whether thoughts come in tags that we asked for.
     tagged: bool,
     choices: Vec<ChoiceState>,
-    ends_in_place: bool,
-    /// Names of functions as they were sent, and as the client has them.
-    names: Vec<(String, String)>,
+    names: FunctionNames,
     /// Of what there was more than can be told apart.
     pub(crate) too_many: Option<&'static str>,
     /// What the upstream said of usage last.
@@ -198,8 +196,7 @@ impl Repairer {
             include_usage: false,
             tagged: false,
             choices: Vec::new(),
-            ends_in_place: false,
-            names: Vec::new(),
+            names: FunctionNames::default(),
             too_many: None,
             usage: None,
             usage_sent: false,
@@ -216,16 +213,15 @@ impl Repairer {
         self
     }
 
-    pub(crate) fn with_names(mut self, names: &[(String, String)]) -> Self {
-        self.names = names.to_vec();
+    pub(crate) fn with_names(mut self, names: &FunctionNames) -> Self {
+        self.names.clone_from(names);
         self
     }
 
-    fn name(&mut self, function: Option<&mut FunctionCall>) {
-        let Some(name) = function.and_then(|it| it.name.as_mut()).filter(|_| !self.names.is_empty()) else {
-            return;
-        };
-        let callers = self.names.iter().find(|(sent, _)| sent == name).map(|(_, callers)| callers.clone());
+    /// Gives a function the client's name again.
+    fn name_back(&mut self, function: Option<&mut FunctionCall>) {
+        let Some(name) = function.and_then(|it| it.name.as_mut()) else { return };
+        let callers = self.names.callers(name).map(str::to_owned);
         if let Some(callers) = callers.filter(|_| self.does(Repair::FunctionNames)) {
             *name = callers;
         }
@@ -238,16 +234,6 @@ impl Repairer {
 
     fn tags(&self) -> Tags {
         Tags { tag: self.tagged.then_some(THOUGHT_TAG), ..Tags::default() }
-    }
-
-    /// For a server whose finish reasons come last.
-    pub(crate) fn with_ends_in_place(mut self, ends_in_place: bool) -> Self {
-        self.ends_in_place = ends_in_place;
-        self
-    }
-
-    pub(crate) fn ends_are_in_place(&self) -> bool {
-        self.ends_in_place
     }
 
     /// Whether finish reasons are held until their choices have no more.
@@ -369,7 +355,7 @@ impl Repairer {
         if message.function_call.as_ref().is_some_and(says_nothing) && self.does(Repair::NullFields) {
             message.function_call = None;
         }
-        self.name(message.function_call.as_mut());
+        self.name_back(message.function_call.as_mut());
         let mut called = if message.function_call.is_some() { Called::Function } else { Called::Nothing };
         for (position, call) in message.tool_calls.iter_mut().flatten().enumerate() {
             called = Called::Tools;
@@ -388,7 +374,7 @@ impl Repairer {
         if call.r#type.is_none() && self.does(Repair::MissingFields) {
             call.r#type = Some(ToolType::Function);
         }
-        self.name(call.function.as_mut());
+        self.name_back(call.function.as_mut());
         let without = |it: &&mut FunctionCall| match &it.arguments {
             Some(arguments) => !is_cut && arguments.trim().is_empty(),
             None => true,
@@ -570,7 +556,7 @@ impl Repairer {
         if says_nothing && !state.has_function_call && self.does(Repair::NullFields) {
             delta.function_call = None;
         }
-        self.name(delta.function_call.as_deref_mut());
+        self.name_back(delta.function_call.as_deref_mut());
         state.has_function_call |= delta.function_call.is_some();
         if delta.tool_calls.as_ref().is_some_and(Vec::is_empty) && self.does(Repair::NullFields) {
             delta.tool_calls = None;
@@ -583,7 +569,7 @@ impl Repairer {
     }
 
     fn call_delta(&mut self, call: &mut ToolCallDelta, state: &mut ChoiceState, taken: &mut Vec<usize>) {
-        self.name(call.function.as_mut());
+        self.name_back(call.function.as_mut());
         let id = call.id.as_deref().unwrap_or_default();
         let known = match (id, call.index) {
             ("", Some(index)) => {
@@ -818,11 +804,6 @@ fn openai_word(reason: &FinishReason, called: Called) -> FinishReason {
         Ending::Stop => called.finish_reason(),
         ending => ending.finish_reason().unwrap_or(FinishReason::ContentFilter),
     }
-}
-
-/// The word of a finish reason that says that the model or its server failed: no answer, but worth asking again.
-pub(crate) fn failure(reason: &Nullable<FinishReason>) -> Option<&FinishReason> {
-    reason.get().filter(|it| !it.as_str().is_empty() && it.ending() == Ending::Failed)
 }
 
 fn is_thought(extra_content: Option<&ExtraContent>) -> bool {

@@ -36,7 +36,7 @@ mod table;
 pub use dialect::{Dialect, ParseDialectError, Policy};
 pub use glance::Glance;
 pub use prepare::{PreparedRequest, Target, prepare, prepare_glanced, prepare_in_place, prepare_json};
-pub use report::{Action, NOTES_MAX, Note, PROBLEMS_MAX, Problem, Rejection, Report};
+pub use report::{Action, FunctionNames, NOTES_MAX, Note, PROBLEMS_MAX, Problem, Rejection, Report};
 pub use rewrite::{ParseRewriteError, Rewrite, Rewrites};
 pub use schema::{
     SCHEMA_BYTES_MAX, SCHEMA_CHANGES_MAX, SCHEMA_DEPTH_MAX, SCHEMA_NODES_MAX, SchemaChange, SchemaError,

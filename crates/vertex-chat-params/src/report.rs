@@ -13,8 +13,30 @@ pub const PROBLEMS_MAX: usize = 32;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     notes: Vec<Note>,
-    /// Names of functions as they are sent, and as the caller has them.
-    renamed: Vec<(String, String)>,
+    names: FunctionNames,
+}
+
+/// The functions that are sent under another name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FunctionNames(Vec<(String, String)>);
+
+impl FunctionNames {
+    /// From pairs: the name that is sent, and the caller's.
+    pub(crate) fn new(pairs: Vec<(String, String)>) -> Self {
+        Self(pairs)
+    }
+
+    /// Whether all functions have their own names.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The caller's name for a function of an answer; `None` when it is the same.
+    #[must_use]
+    pub fn callers(&self, sent: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == sent).map(|(_, callers)| callers.as_str())
+    }
 }
 
 /// One thing that was done.
@@ -75,20 +97,14 @@ impl Report {
         rules
     }
 
-    /// The functions that are sent under another name: that name, and the caller's.
+    /// The functions that are sent under another name.
     #[must_use]
-    pub fn renamed(&self) -> &[(String, String)] {
-        &self.renamed
+    pub fn function_names(&self) -> &FunctionNames {
+        &self.names
     }
 
-    /// The caller's name for a function of an answer; `None` when it is the same.
-    #[must_use]
-    pub fn callers_name(&self, sent: &str) -> Option<&str> {
-        self.renamed.iter().find(|(name, _)| name == sent).map(|(_, callers)| callers.as_str())
-    }
-
-    pub(crate) fn set_renamed(&mut self, renamed: Vec<(String, String)>) {
-        self.renamed = renamed;
+    pub(crate) fn set_function_names(&mut self, names: FunctionNames) {
+        self.names = names;
     }
 
     pub(crate) fn add(&mut self, path: impl Into<String>, action: Action, reason: impl Into<String>) {

@@ -8,7 +8,7 @@ use crate::{
 /// Where the word of a server goes when OpenAI's takes its place: a field of the choice, as OpenRouter has it.
 pub const NATIVE_FINISH_REASON: &str = "native_finish_reason";
 
-/// What a finish reason means, whoever's word it is.
+/// What a finish reason means. Each server has its own words for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Ending {
@@ -146,6 +146,26 @@ impl FinishReason {
         let word =
             word.strip_prefix("finishreason").map_or(word.as_str(), |rest| rest.trim_start_matches('.'));
         known(word).unwrap_or(Ending::ContentFilter)
+    }
+}
+
+/// The word that is shown for a finish reason that is a text of a server's, or too long for a word.
+const NO_WORD: &str = "a text that is no word";
+
+impl FinishReason {
+    /// Whether it says that the model or its server failed: there is no answer, and asking again may help.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        self.ending() == Ending::Failed
+    }
+
+    /// The word as errors and logs may have it. A server can write anything here, a part of the prompt too.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        const BYTES_MAX: usize = 80;
+        let is_letter = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'_' | b'-' | b':' | b' ' | b'.');
+        let word = self.as_str();
+        if word.len() <= BYTES_MAX && word.bytes().all(is_letter) { word } else { NO_WORD }
     }
 }
 
@@ -298,9 +318,10 @@ impl<T> FinishHold<T> {
         Self { splits: false, ..Self::default() }
     }
 
-    /// Whether a chunk goes on as it is, and nothing else with it. Then it need not be [pushed](Self::push).
+    /// Takes note of a chunk, and says whether it goes on as it is, and nothing else with it. Else it has to be
+    /// [pushed](Self::push).
     #[must_use]
-    pub fn passes(&mut self, chunk: &ChatCompletionChunk) -> bool {
+    pub fn note(&mut self, chunk: &ChatCompletionChunk) -> bool {
         for choice in &chunk.choices {
             if choice.delta.as_ref().is_some_and(|it| it.tool_calls.as_ref().is_some_and(|it| !it.is_empty()))
             {
@@ -460,14 +481,14 @@ mod tests {
     fn a_finish_reason_comes_after_all_of_its_choice() {
         let mut hold = FinishHold::default();
         let early = chunk(r#"{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}"#);
-        assert!(!hold.passes(&early));
+        assert!(!hold.note(&early));
         let out = hold.push(early, 1);
         assert_eq!((out[0].0.text().as_ref(), out[0].1), ("a", None));
         assert!(!out[0].0.choices[0].finish_reason.is_value());
         let call = chunk(
             r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c"}]},"finish_reason":"stop"}]}"#,
         );
-        assert!(!hold.passes(&call));
+        assert!(!hold.note(&call));
         assert_eq!(hold.push(call, 2).len(), 1);
         let mut out = hold.finish();
         assert_eq!(out.len(), 1);
@@ -482,7 +503,7 @@ mod tests {
         let end = chunk(r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#);
         assert!(hold.push(end.clone(), 1).is_empty());
         let usage = chunk(r#"{"choices":[],"usage":{"prompt_tokens":1}}"#);
-        assert!(!hold.passes(&usage));
+        assert!(!hold.note(&usage));
         let out = hold.push(usage.clone(), 2);
         assert_eq!(out, [(end, Some(1)), (usage, Some(2))]);
         assert!(hold.finish().is_empty());

@@ -153,7 +153,7 @@ impl Client {
             };
             match read_completion(&body) {
                 Ok(mut completion) => {
-                    name_back(meta.report(), &mut completion);
+                    name_back(meta.report().function_names(), &mut completion);
                     record(&Span::current(), &completion);
                     Ok(Response::new(completion, meta))
                 }
@@ -659,7 +659,7 @@ pub(crate) fn read_completion(body: &[u8]) -> Result<ChatCompletion, Error> {
         }
     };
     if !completion.choices.is_empty() {
-        completion.use_openai_finish_reasons().map_err(|word| Error::failed(word.as_str()))?;
+        completion.use_openai_finish_reasons().map_err(|reason| Error::failed(&reason))?;
         return Ok(completion);
     }
     match ApiError::detect(body) {

@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use vertex_chat_auth::{AuthError, AuthErrorKind};
 use vertex_chat_params::Rejection;
 use vertex_chat_transport::{Sent, TransportError, TransportErrorKind};
-use vertex_chat_types::{ApiError, ChatCompletion, ParseError};
+use vertex_chat_types::{ApiError, ChatCompletion, FinishReason, ParseError};
 
 use crate::response::request_id;
 
@@ -166,10 +166,8 @@ impl Error {
         error.with_sent(Sent::Yes)
     }
 
-    /// `word` is what the server said in place of a finish reason.
-    pub(crate) fn failed(word: &str) -> Self {
-        const CHARS_MAX: usize = 80;
-        let word = vertex_chat_transport::LogText::new(word, CHARS_MAX);
+    pub(crate) fn failed(reason: &FinishReason) -> Self {
+        let word = reason.shown();
         let message = format!("the model's answer failed, with the finish reason {word}; ask again");
         let mut error = Self::new(ErrorKind::Failed, message);
         error.0.retryable = true;

@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use vertex_chat_types::{ChatCompletion, ChatCompletionChunk};
+use vertex_chat_types::{ChatCompletion, ChatCompletionChunk, FunctionCall};
 
 use http::{HeaderMap, StatusCode};
-use vertex_chat_params::Report;
+use vertex_chat_params::{FunctionNames, Report};
 
 /// Headers that name a request, in the order in which they are believed.
 const REQUEST_ID_HEADERS: [&str; 4] =
@@ -126,31 +126,25 @@ pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Gives functions that were sent under another name the caller's name again.
-pub(crate) fn name_back(report: &Report, completion: &mut ChatCompletion) {
-    let calls = completion.choices.iter_mut().filter_map(|it| it.message.as_mut());
-    for message in calls.filter(|_| !report.renamed().is_empty()) {
+pub(crate) fn name_back(names: &FunctionNames, completion: &mut ChatCompletion) {
+    let messages = completion.choices.iter_mut().filter_map(|it| it.message.as_mut());
+    for message in messages.filter(|_| !names.is_empty()) {
         let tools = message.tool_calls.iter_mut().flatten().filter_map(|it| it.function.as_mut());
-        for function in tools.chain(&mut message.function_call) {
-            name_one_back(report, &mut function.name);
-        }
+        tools.chain(&mut message.function_call).for_each(|it| name_one_back(names, it));
     }
 }
 
 /// The same for a piece of a stream.
-pub(crate) fn name_chunk_back(report: &Report, chunk: &mut ChatCompletionChunk) {
+pub(crate) fn name_chunk_back(names: &FunctionNames, chunk: &mut ChatCompletionChunk) {
     let deltas = chunk.choices.iter_mut().filter_map(|it| it.delta.as_mut());
-    for delta in deltas.filter(|_| !report.renamed().is_empty()) {
-        for function in delta.tool_calls.iter_mut().flatten().filter_map(|it| it.function.as_mut()) {
-            name_one_back(report, &mut function.name);
-        }
-        if let Some(function) = &mut delta.function_call {
-            name_one_back(report, &mut function.name);
-        }
+    for delta in deltas.filter(|_| !names.is_empty()) {
+        let tools = delta.tool_calls.iter_mut().flatten().filter_map(|it| it.function.as_mut());
+        tools.chain(delta.function_call.as_deref_mut()).for_each(|it| name_one_back(names, it));
     }
 }
 
-fn name_one_back(report: &Report, name: &mut Option<String>) {
-    if let Some(callers) = name.as_deref().and_then(|it| report.callers_name(it)) {
-        *name = Some(callers.to_owned());
+fn name_one_back(names: &FunctionNames, function: &mut FunctionCall) {
+    if let Some(callers) = function.name.as_deref().and_then(|it| names.callers(it)) {
+        function.name = Some(callers.to_owned());
     }
 }

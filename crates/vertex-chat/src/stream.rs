@@ -13,8 +13,8 @@ use tracing::Span;
 use vertex_chat_sse::{Decoder, Item, Unfinished};
 use vertex_chat_transport::{Body, Clock, Sent, Sleep, TransportError, TransportErrorKind, is_json};
 use vertex_chat_types::{
-    Accumulator, ApiError, ChatCompletion, ChatCompletionChunk, Choice, FinishHold, FinishReason, Progress,
-    StrayText, StreamEvent,
+    Accumulator, ApiError, ChatCompletion, ChatCompletionChunk, Choice, FinishHold, Progress, StrayText,
+    StreamEvent,
 };
 
 use crate::Error;
@@ -236,7 +236,7 @@ impl ChatStream {
                     }
                     Poll::Ready(None) => match read_completion(whole) {
                         Ok(mut completion) => {
-                            name_back(self.meta.report(), &mut completion);
+                            name_back(self.meta.report().function_names(), &mut completion);
                             record(&self.span, &completion);
                             self.mode = Mode::Ended;
                             return Poll::Ready(Some(Ok(completion.into())));
@@ -250,13 +250,13 @@ impl ChatStream {
 
     /// Takes a chunk, and gives it back if it goes to the caller as it is and alone.
     fn take(&mut self, mut chunk: ChatCompletionChunk) -> Option<ChatCompletionChunk> {
-        name_chunk_back(self.meta.report(), &mut chunk);
-        if self.ends.passes(&chunk) {
+        name_chunk_back(self.meta.report().function_names(), &mut chunk);
+        if self.ends.note(&chunk) {
             return Some(chunk);
         }
-        let failed = |it: &vertex_chat_types::ChunkChoice| failure(it.finish_reason.get());
-        if let Some(error) = chunk.choices.iter().find_map(failed) {
-            self.mode = Mode::Failing(error);
+        let mut reasons = chunk.choices.iter().filter_map(|it| it.finish_reason.get());
+        if let Some(reason) = reasons.find(|it| it.is_failure()) {
+            self.mode = Mode::Failing(Error::failed(reason));
             return None;
         }
         for (chunk, _) in self.ends.push(chunk, ()) {
@@ -371,12 +371,6 @@ enum Step {
     Chunk(ChatCompletionChunk),
     Done,
     Fail(Error),
-}
-
-/// The error that a finish reason says.
-fn failure(reason: Option<&FinishReason>) -> Option<Error> {
-    let reason = reason.filter(|it| !it.as_str().is_empty() && it.ending().finish_reason().is_none())?;
-    Some(Error::failed(reason.as_str()))
 }
 
 fn failed_midway(api: ApiError) -> Error {

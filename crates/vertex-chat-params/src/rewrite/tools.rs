@@ -7,6 +7,7 @@ use vertex_chat_types::{Extra, FunctionCallChoice, Json, Message, Role, Tool, To
 use super::gemini::{FILLER, is_empty};
 use super::{Rewriter, call_ids};
 use crate::Dialect;
+use crate::report::FunctionNames;
 use crate::rules::{is_function_name, is_name_letter, longest_name};
 
 /// The text that the model gets in place of a missing result.
@@ -236,7 +237,8 @@ impl Rewriter<'_> {
             name.clone_from(new);
             paths.push(path);
         }
-        self.report.set_renamed(new_names.into_iter().map(|(callers, sent)| (sent, callers)).collect());
+        let pairs = new_names.into_iter().map(|(callers, sent)| (sent, callers)).collect();
+        self.report.set_function_names(FunctionNames::new(pairs));
         for path in paths {
             self.note(path, "another name on the way, for Gemini does not take this one");
         }
