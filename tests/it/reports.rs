@@ -328,11 +328,11 @@ async fn a_function_has_the_clients_name_again_in_the_answer() {
         piece["index"] = json!(0);
         let choice = json!({"index": 0, "delta": {"role": "assistant", "tool_calls": [piece]}, "finish_reason": "tool_calls"});
         let message = json!({"role": "assistant", "tool_calls": [call(&new)]});
-        let reply = json!({"reply": {
+        let told = json!({"reply": {
             "json": {"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]},
             "sse": [{"choices": [choice]}, "[DONE]"],
         }});
-        let bytes = reply_bytes(&reply, streamed);
+        let bytes = reply(&told, streamed).unwrap();
         let upstream = Upstream::start(vec![vec![Step::Write(bytes.clone())]]).await;
         let served = Served::start(&before(&upstream.url(), "vertex-gemini-3")).await;
         let got = served.complete(&request).await.text();
@@ -352,8 +352,4 @@ async fn a_function_has_the_clients_name_again_in_the_answer() {
         };
         assert_eq!(answer.tool_calls()[0].name(), NAME, "{streamed}");
     }
-}
-
-fn reply_bytes(report: &Value, streamed: bool) -> Vec<u8> {
-    reply(report, streamed).unwrap()
 }

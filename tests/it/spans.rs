@@ -1,4 +1,4 @@
-//! What a call tells to whoever traces.
+//! The spans of a call.
 
 #![allow(clippy::unwrap_used, reason = "a test says no more than that it failed")]
 

@@ -11,7 +11,7 @@ const BYTES_MAX: usize = 18 << 20;
 /// Builds and checks it; gives its path.
 pub(crate) fn build() -> Outcome<PathBuf> {
     let places = places()?;
-    // A path in a panic message says where on the building machine the source was; who reads the message has no such place.
+    // Panic messages have paths of the source. The reader of a message does not have the folders of this machine.
     let rust: Vec<String> =
         places.iter().map(|(path, name)| format!("--remap-path-prefix={path}={name}")).collect();
     let c: Vec<String> =
@@ -38,8 +38,8 @@ pub(crate) fn build() -> Outcome<PathBuf> {
     Ok(program)
 }
 
-/// The folders of this machine whose paths compilers write into programs, and what is written instead. Of two that match,
-/// the compilers take the last.
+/// The folders whose paths compilers write into programs, and the text that they write instead. Of two folders that match, the
+/// compilers take the last.
 fn places() -> Outcome<Vec<(String, String)>> {
     let home = |variable: &str, folder: &str| {
         let in_home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(folder));

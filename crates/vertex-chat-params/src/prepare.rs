@@ -365,7 +365,7 @@ fn not_taken(path: &str, message: String, dialect: Dialect) -> Problem {
     }
 }
 
-/// For how many unknown parameters of a request it is looked which one was meant: each is compared with all.
+/// The most unknown parameters of a request that are compared with all known ones, to name the one that was meant.
 const MEANT_MAX: usize = 8;
 
 /// The parameter that was probably meant by the unknown one of this number: `; did you mean …?`, or nothing.

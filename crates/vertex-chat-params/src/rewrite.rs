@@ -133,7 +133,7 @@ rewrites! {
         "`allowed_tools` becomes the tools themselves, `any` becomes `required`, and a choice without tools is left out.",
         "OpenAI: Chat Completions reference; on no list of Vertex's";
     FunctionNames = "function-names", GEMINI,
-        "A function's name that Gemini refuses is another one on the way; in the answer it is the caller's again.",
+        "A function whose name Gemini refuses is sent under another name, and has the caller's name in the answer.",
         "Vertex AI: inference API reference; seclab-taskflow-agent#287";
     GeminiSchema = "gemini-schema", GEMINI,
         "JSON Schemas are reduced to what Gemini takes: references inlined, `const`, `oneOf` and `allOf` in other words.",

@@ -240,7 +240,7 @@ impl Rewriter<'_> {
         let pairs = new_names.into_iter().map(|(callers, sent)| (sent, callers)).collect();
         self.report.set_function_names(FunctionNames::new(pairs));
         for path in paths {
-            self.note(path, "another name on the way, for Gemini does not take this one");
+            self.note(path, "it is sent under another name, because Gemini refuses this one");
         }
     }
 

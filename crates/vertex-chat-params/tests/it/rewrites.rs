@@ -322,7 +322,7 @@ fn each_call_has_one_result_behind_it() {
     let (sent, told) = round(&json!([user, calls(&["a"]), calls(&["b"]), result("b"), result("a")]));
     assert_eq!(sent, json!([user, calls(&["a", "b"]), result("a"), result("b")]));
     assert!(told.contains(&"messages[2].tool_calls".to_owned()), "{told:?}");
-    // A result that is not there, one that nobody asked for, and one that comes twice.
+    // A missing result, a result without a call, and a second result of a call.
     let (sent, told) = round(&json!([user, calls(&["a", "b"]), result("a"), user]));
     assert_eq!(
         (sent, told),
